@@ -1,1 +1,35 @@
-//! placeholder
+//! A host for components that import `wasi:nn` or the extension `llm-wasi:nn`, with real models.
+//!
+//! How a call travels:
+//!
+//! 1. [`add_to_linker`] defines both packages in a Wasmtime [`Linker`](wasmtime::component::Linker).
+//!    The store's data lends a [`NnView`]: the [`Registry`] and a resource table.
+//! 2. The interface modules turn WIT calls into calls of the traits in [`backend`]. Failures become
+//!    error resources, and are logged at `debug` (`RUST_LOG=llm_wasi_host=debug`) so that the text
+//!    reaches whoever debugs a program that sees only a number.
+//! 3. The [`Registry`] finds the model's files by name ([`Preload`]) and the [`backend::Backend`] by
+//!    encoding.
+//! 4. A backend loads the model and computes. [`backend::ggml`] runs GGUF models with llama.cpp.
+//!
+//! [`runner`] puts this together with WASI to run a command component from start to exit code.
+//!
+//! A guest may be wrong or hostile: nothing it passes panics, and at worst its own instance traps.
+
+pub mod backend;
+mod bindings;
+mod error;
+mod extension;
+mod linker;
+mod preload;
+mod registry;
+pub mod runner;
+mod tensor;
+#[cfg(feature = "test-support")]
+pub mod testing;
+mod wasi_nn;
+
+pub use error::{Error, ErrorCode};
+pub use linker::{NnView, add_to_linker};
+pub use preload::{Preload, PreloadError};
+pub use registry::{Registry, RegistryBuilder};
+pub use tensor::{Bytes, OutputDescription, Tensor, TensorType};

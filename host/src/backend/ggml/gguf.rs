@@ -1,0 +1,211 @@
+//! A look at a GGUF file's header before llama.cpp sees it.
+//!
+//! llama.cpp says only "null result" of a bad file, and was not made for hostile ones. This walks the
+//! header with every length checked against the file's size, and says what is wrong and where.
+
+use std::fmt;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+
+/// The versions that llama.cpp reads.
+const VERSIONS: std::ops::RangeInclusive<u32> = 2..=3;
+/// The longest key of a metadata entry that the format allows.
+const MAX_KEY: u64 = 65_535;
+/// The longest name of a tensor that llama.cpp takes.
+const MAX_TENSOR_NAME: u64 = 64;
+/// The most dimensions that llama.cpp takes.
+const MAX_DIMENSIONS: u32 = 4;
+/// How deep arrays may nest; real files do not nest them at all.
+const MAX_DEPTH: u32 = 2;
+
+/// What is wrong with a file.
+#[derive(Debug)]
+pub(super) struct BadGguf(String);
+
+impl fmt::Display for BadGguf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Checks the header of a file of `size` bytes.
+pub(super) fn check(file: impl Read + Seek, size: u64) -> Result<(), BadGguf> {
+    let mut header = Header {
+        input: BufReader::new(file),
+        at: 0,
+        size,
+    };
+    header.check()
+}
+
+struct Header<R> {
+    input: BufReader<R>,
+    at: u64,
+    size: u64,
+}
+
+impl<R: Read + Seek> Header<R> {
+    fn check(&mut self) -> Result<(), BadGguf> {
+        let magic: [u8; 4] = self.bytes("the magic")?;
+        if &magic != b"GGUF" {
+            return Err(BadGguf(format!(
+                "expected a GGUF model, which starts with `GGUF`, found `{}`: pass a .gguf file, or \
+                 another encoding",
+                magic.escape_ascii()
+            )));
+        }
+        let version = self.u32("the version")?;
+        if !VERSIONS.contains(&version) {
+            return Err(BadGguf(format!(
+                "expected GGUF version 2 or 3 in little-endian order, found {version}: convert the \
+                 model with a current llama.cpp"
+            )));
+        }
+        let tensors = self.u64("the number of tensors")?;
+        let entries = self.u64("the number of metadata entries")?;
+        // The smallest tensor takes 24 bytes, the smallest entry 13.
+        for (count, least, what) in [(tensors, 24, "tensors"), (entries, 13, "metadata entries")] {
+            if count > self.size / least {
+                return Err(BadGguf(format!(
+                    "the header announces {count} {what}, more than a file of {} bytes can hold: \
+                     the file is corrupt",
+                    self.size
+                )));
+            }
+        }
+        for _ in 0..entries {
+            self.entry()?;
+        }
+        for _ in 0..tensors {
+            self.tensor()?;
+        }
+        if tensors > 0 && self.at >= self.size {
+            return Err(self.truncated("the tensors' data"));
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self) -> Result<(), BadGguf> {
+        let length = self.u64("the length of a key")?;
+        if length > MAX_KEY {
+            return Err(self.corrupt(format_args!("a key of {length} bytes")));
+        }
+        self.skip(length, "a key")?;
+        let ty = self.u32("the type of a value")?;
+        self.value(ty, 0)
+    }
+
+    fn value(&mut self, ty: u32, depth: u32) -> Result<(), BadGguf> {
+        match ty {
+            8 => {
+                let length = self.u64("the length of a string")?;
+                self.skip(length, "a string")
+            }
+            9 if depth < MAX_DEPTH => {
+                let element = self.u32("the type of an array's elements")?;
+                let count = self.u64("the length of an array")?;
+                if let Some(size) = scalar_size(element) {
+                    let bytes = count.checked_mul(size).ok_or_else(|| {
+                        self.corrupt(format_args!("an array of {count} elements"))
+                    })?;
+                    return self.skip(bytes, "an array");
+                }
+                if count > self.size / 8 {
+                    return Err(self.corrupt(format_args!("an array of {count} elements")));
+                }
+                for _ in 0..count {
+                    self.value(element, depth + 1)?;
+                }
+                Ok(())
+            }
+            _ => match scalar_size(ty) {
+                Some(size) => self.skip(size, "a value"),
+                None => Err(self.corrupt(format_args!("a value of type {ty}"))),
+            },
+        }
+    }
+
+    fn tensor(&mut self) -> Result<(), BadGguf> {
+        let length = self.u64("the length of a tensor's name")?;
+        if length > MAX_TENSOR_NAME {
+            return Err(self.corrupt(format_args!("a tensor's name of {length} bytes")));
+        }
+        self.skip(length, "a tensor's name")?;
+        let dimensions = self.u32("a tensor's number of dimensions")?;
+        if dimensions > MAX_DIMENSIONS {
+            return Err(self.corrupt(format_args!("a tensor of {dimensions} dimensions")));
+        }
+        self.skip(u64::from(dimensions) * 8, "a tensor's dimensions")?;
+        self.u32("a tensor's type")?;
+        let offset = self.u64("a tensor's offset")?;
+        if offset >= self.size {
+            return Err(self.truncated("a tensor"));
+        }
+        Ok(())
+    }
+
+    fn u32(&mut self, what: &str) -> Result<u32, BadGguf> {
+        Ok(u32::from_le_bytes(self.bytes(what)?))
+    }
+
+    fn u64(&mut self, what: &str) -> Result<u64, BadGguf> {
+        Ok(u64::from_le_bytes(self.bytes(what)?))
+    }
+
+    fn bytes<const N: usize>(&mut self, what: &str) -> Result<[u8; N], BadGguf> {
+        let mut bytes = [0; N];
+        self.ensure(N as u64, what)?;
+        self.input.read_exact(&mut bytes).map_err(unreadable)?;
+        self.at += N as u64;
+        Ok(bytes)
+    }
+
+    fn skip(&mut self, length: u64, what: &str) -> Result<(), BadGguf> {
+        self.ensure(length, what)?;
+        let offset = i64::try_from(length).map_err(|_| self.truncated(what))?;
+        self.input.seek_relative(offset).map_err(unreadable)?;
+        self.at += length;
+        Ok(())
+    }
+
+    fn ensure(&self, length: u64, what: &str) -> Result<(), BadGguf> {
+        match self.at.checked_add(length) {
+            Some(end) if end <= self.size => Ok(()),
+            _ => Err(self.truncated(what)),
+        }
+    }
+
+    fn truncated(&self, what: &str) -> BadGguf {
+        BadGguf(format!(
+            "the file ends inside {what}: it has {} bytes and more were announced; fetch it again",
+            self.size
+        ))
+    }
+
+    fn corrupt(&self, found: fmt::Arguments<'_>) -> BadGguf {
+        BadGguf(format!(
+            "found {found} at byte {} of the header: the file is corrupt; fetch it again",
+            self.at
+        ))
+    }
+}
+
+fn unreadable(error: io::Error) -> BadGguf {
+    BadGguf(format!("the file cannot be read: {error}"))
+}
+
+fn scalar_size(ty: u32) -> Option<u64> {
+    match ty {
+        0 | 1 | 7 => Some(1),
+        2 | 3 => Some(2),
+        4..=6 => Some(4),
+        10..=12 => Some(8),
+        _ => None,
+    }
+}
+
+/// The size of something seekable, from its start; leaves it at the start.
+pub(super) fn size_of(file: &mut impl Seek) -> io::Result<u64> {
+    let size = file.seek(SeekFrom::End(0))?;
+    file.rewind()?;
+    Ok(size)
+}

@@ -1,0 +1,114 @@
+//! Chooses the next token.
+
+use super::options::Options;
+use crate::{Error, ErrorCode};
+use llama_cpp_2::context::LlamaContext;
+use llama_cpp_2::model::LlamaModel;
+use llama_cpp_2::sampling::LlamaSampler;
+use llama_cpp_2::token::LlamaToken;
+
+/// The target entropy of Mirostat; WasmEdge has no option for it.
+const MIROSTAT_TAU: f32 = 5.0;
+/// How many tokens Mirostat 1 looks at, as in its paper.
+const MIROSTAT_M: i32 = 100;
+
+/// A chain of llama.cpp's samplers, and a grammar that comes before them.
+pub(super) struct Sampler {
+    chain: LlamaSampler,
+    grammar: Option<LlamaSampler>,
+}
+
+impl Sampler {
+    /// The order and the conditions are those of llama.cpp's own programs.
+    pub(super) fn new(model: &LlamaModel, options: &Options) -> Result<Self, Error> {
+        // A negative seed asks llama.cpp for a random one, which it spells like this.
+        let seed = u32::try_from(options.seed).unwrap_or(u32::MAX);
+        let mut samplers = Vec::new();
+        let penalizes = options.repeat_penalty != 1.0
+            || options.presence_penalty != 0.0
+            || options.frequency_penalty != 0.0;
+        if penalizes && options.last_n_penalty != 0 {
+            let last_n = match options.last_n_penalty {
+                ..0 => i32::try_from(model.n_ctx_train()).unwrap_or(i32::MAX),
+                n => n,
+            };
+            samplers.push(LlamaSampler::penalties(
+                model.n_vocab(),
+                last_n,
+                options.repeat_penalty,
+                options.frequency_penalty,
+                options.presence_penalty,
+            ));
+        }
+        if options.temp <= 0.0 {
+            samplers.push(LlamaSampler::greedy());
+        } else {
+            let temp = LlamaSampler::temp(options.temp);
+            let eta = options.mirostat_eta;
+            match options.mirostat {
+                1 => samplers.extend([
+                    temp,
+                    LlamaSampler::mirostat(model.n_vocab(), seed, MIROSTAT_TAU, eta, MIROSTAT_M),
+                ]),
+                2 => samplers.extend([temp, LlamaSampler::mirostat_v2(seed, MIROSTAT_TAU, eta)]),
+                _ => samplers.extend([
+                    LlamaSampler::top_k(options.top_k),
+                    LlamaSampler::typical(options.typ_p, 1),
+                    LlamaSampler::top_p(options.top_p, 1),
+                    LlamaSampler::min_p(options.min_p, 1),
+                    temp,
+                    LlamaSampler::dist(seed),
+                ]),
+            }
+        }
+        let grammar = match options.grammar.as_str() {
+            "" => None,
+            grammar => Some(
+                LlamaSampler::grammar(model, grammar, "root").map_err(|error| {
+                    Error::invalid(format!(
+                        "option `grammar`: expected a GBNF grammar with a rule `root`: {error}"
+                    ))
+                })?,
+            ),
+        };
+        Ok(Self {
+            chain: LlamaSampler::chain(samplers, true),
+            grammar,
+        })
+    }
+
+    /// Chooses from the logits of the last token. They must be there: llama.cpp aborts otherwise.
+    pub(super) fn sample(&mut self, context: &LlamaContext<'_>) -> Result<LlamaToken, Error> {
+        let Some(grammar) = &mut self.grammar else {
+            return Ok(self.chain.sample(context, -1));
+        };
+        let mut candidates = context.token_data_array_ith(-1);
+        candidates.apply_sampler(grammar);
+        // llama.cpp aborts if a token that the grammar forbids is accepted.
+        candidates
+            .data
+            .retain(|candidate| candidate.logit() > f32::NEG_INFINITY);
+        if candidates.data.is_empty() {
+            return Err(Error::new(
+                ErrorCode::RuntimeError,
+                "no token of the model fits the grammar here: check option `grammar`",
+            ));
+        }
+        candidates.apply_sampler(&mut self.chain);
+        let token = candidates.selected_token().ok_or_else(|| {
+            Error::new(
+                ErrorCode::RuntimeError,
+                "llama.cpp's samplers chose no token",
+            )
+        })?;
+        for sampler in [grammar, &mut self.chain] {
+            sampler.try_accept(token).map_err(|error| {
+                Error::new(
+                    ErrorCode::RuntimeError,
+                    format!("the grammar does not accept the token that was chosen: {error}"),
+                )
+            })?;
+        }
+        Ok(token)
+    }
+}

@@ -1,0 +1,302 @@
+//! `llm-wasi:nn@0.1.0` over the backends.
+//!
+//! `inference` is defined by hand. `set-input` copies from the guest's memory straight into the
+//! allocation of the input that it replaces, and the `read` functions lower the backend's own bytes:
+//! one copy each way.
+
+use crate::backend::ExecutionContext;
+use crate::bindings::llm_wasi::nn::{errors, graph, inference};
+use crate::bindings::wasi::nn::{graph as wasi_graph, tensor};
+use crate::linker::{GraphResource, HasNn};
+use crate::{Bytes, Error, ErrorCode, NnView, Tensor};
+use wasmtime::StoreContextMut;
+use wasmtime::component::{Linker, Resource, ResourceType, WasmList};
+
+const INFERENCE: &str = "llm-wasi:nn/inference@0.1.0";
+
+/// A context of this package.
+#[allow(unreachable_pub, reason = "the generated bindings name it")]
+pub struct Context {
+    context: Box<dyn ExecutionContext>,
+}
+
+/// A failure that a guest holds.
+#[allow(unreachable_pub, reason = "the generated bindings name it")]
+pub struct ExtensionError(Error);
+
+pub(crate) fn add_to_linker<T: Send + 'static>(
+    linker: &mut Linker<T>,
+    get: fn(&mut T) -> NnView<'_>,
+) -> wasmtime::Result<()> {
+    errors::add_to_linker::<T, HasNn>(linker, get)?;
+    graph::add_to_linker::<T, HasNn>(linker, get)?;
+    add_inference(linker, get)
+}
+
+type Borrowed = Resource<Context>;
+
+fn add_inference<T: 'static>(
+    linker: &mut Linker<T>,
+    get: fn(&mut T) -> NnView<'_>,
+) -> wasmtime::Result<()> {
+    let mut inference = linker.instance(INFERENCE)?;
+    inference.resource(
+        "execution-context",
+        ResourceType::host::<Context>(),
+        move |mut store, rep| {
+            let resource = Resource::<Context>::new_own(rep);
+            get(store.data_mut()).table.delete(resource)?;
+            Ok(())
+        },
+    )?;
+    inference.func_wrap(
+        "[static]execution-context.open",
+        move |mut store: StoreContextMut<'_, T>, (graph,): (Resource<GraphResource>,)| {
+            let mut view = get(store.data_mut());
+            let graph = view.table.get(&graph)?.graph.clone();
+            let result = match graph.init_execution_context() {
+                Ok(context) => Ok(view.table.push(Context { context })?),
+                Err(error) => Err(view.extension_error("open", error)?),
+            };
+            Ok((result,))
+        },
+    )?;
+    inference.func_wrap(
+        "[method]execution-context.set-input",
+        move |store: StoreContextMut<'_, T>,
+              (context, index, dimensions, ty, data): (
+            Borrowed,
+            u32,
+            WasmList<u32>,
+            tensor::TensorType,
+            WasmList<u8>,
+        )| {
+            Ok((set_input(
+                store,
+                get,
+                &context,
+                index,
+                &dimensions,
+                ty,
+                &data,
+            )?,))
+        },
+    )?;
+    inference.func_wrap(
+        "[method]execution-context.compute",
+        move |mut store: StoreContextMut<'_, T>, (context,): (Borrowed,)| {
+            let mut view = get(store.data_mut());
+            Ok((view.run("compute", &context, |context| context.compute())?,))
+        },
+    )?;
+    inference.func_wrap(
+        "[method]execution-context.compute-step",
+        move |mut store: StoreContextMut<'_, T>, (context,): (Borrowed,)| {
+            let mut view = get(store.data_mut());
+            Ok((view.run("compute-step", &context, |context| context.compute_step())?,))
+        },
+    )?;
+    inference.func_wrap(
+        "[method]execution-context.finish",
+        move |mut store: StoreContextMut<'_, T>, (context,): (Borrowed,)| {
+            let mut view = get(store.data_mut());
+            Ok((view.run("finish", &context, |context| context.finish())?,))
+        },
+    )?;
+    inference.func_wrap(
+        "[method]execution-context.describe-output",
+        move |mut store: StoreContextMut<'_, T>, (context, index): (Borrowed, u32)| {
+            let mut view = get(store.data_mut());
+            let result = view.run("describe-output", &context, |context| {
+                let description = context.describe_output(index)?;
+                Ok(inference::OutputDescription {
+                    dimensions: description.dimensions,
+                    ty: description.ty.into(),
+                    size: description.size,
+                })
+            })?;
+            Ok((result,))
+        },
+    )?;
+    inference.func_wrap(
+        "[method]execution-context.read-output",
+        move |mut store: StoreContextMut<'_, T>, (context, index, max): (Borrowed, u32, u32)| {
+            let mut view = get(store.data_mut());
+            let output = view.table.get(&context)?.context.output(index);
+            Ok((view.read("read-output", output, max)?,))
+        },
+    )?;
+    inference.func_wrap(
+        "[method]execution-context.read-step-output",
+        move |mut store: StoreContextMut<'_, T>, (context, index, max): (Borrowed, u32, u32)| {
+            let mut view = get(store.data_mut());
+            let output = view.table.get(&context)?.context.step_output(index);
+            Ok((view.read("read-step-output", output, max)?,))
+        },
+    )
+}
+
+/// Copies the guest's list into the allocation of the input that it replaces.
+fn set_input<T: 'static>(
+    mut store: StoreContextMut<'_, T>,
+    get: fn(&mut T) -> NnView<'_>,
+    context: &Borrowed,
+    index: u32,
+    dimensions: &WasmList<u32>,
+    ty: tensor::TensorType,
+    data: &WasmList<u8>,
+) -> wasmtime::Result<Result<(), Resource<ExtensionError>>> {
+    // The guest's memory and the store's data cannot be borrowed together, so the old input is taken
+    // out, filled, and put back.
+    let view = get(store.data_mut());
+    let old = view.table.get_mut(context)?.context.take_input(index);
+    let mut input = old.unwrap_or_else(Tensor::empty);
+    input.ty = ty.into();
+    input.dimensions.clear();
+    input.data.clear();
+    if input.data.try_reserve_exact(data.len()).is_err()
+        || input
+            .dimensions
+            .try_reserve_exact(dimensions.len())
+            .is_err()
+    {
+        let error = Error::new(
+            ErrorCode::TooLarge,
+            format!(
+                "input {index} has {} bytes, and the host has no memory for them",
+                data.len()
+            ),
+        );
+        return Ok(Err(
+            get(store.data_mut()).extension_error("set-input", error)?
+        ));
+    }
+    let dimensions = dimensions.as_le_slice(&store).iter();
+    input
+        .dimensions
+        .extend(dimensions.map(|size| u32::from_le(*size)));
+    input.data.extend_from_slice(data.as_le_slice(&store));
+    get(store.data_mut()).run("set-input", context, |context| {
+        context.set_input(index, input)
+    })
+}
+
+impl NnView<'_> {
+    fn extension_error(
+        &mut self,
+        operation: &str,
+        error: Error,
+    ) -> wasmtime::Result<Resource<ExtensionError>> {
+        tracing::debug!(operation, code = error.code.name(), "{}", error.message);
+        Ok(self.table.push(ExtensionError(error))?)
+    }
+
+    fn extension_graph(
+        &mut self,
+        operation: &str,
+        result: Result<std::sync::Arc<dyn crate::backend::Graph>, Error>,
+    ) -> wasmtime::Result<Result<Resource<GraphResource>, Resource<ExtensionError>>> {
+        Ok(match result {
+            Ok(graph) => Ok(self.table.push(GraphResource { graph })?),
+            Err(error) => Err(self.extension_error(operation, error)?),
+        })
+    }
+
+    /// Calls `function` with the context and turns its failure into a resource.
+    fn run<V>(
+        &mut self,
+        operation: &str,
+        context: &Borrowed,
+        function: impl FnOnce(&mut dyn ExecutionContext) -> Result<V, Error>,
+    ) -> wasmtime::Result<Result<V, Resource<ExtensionError>>> {
+        let context = self.table.get_mut(context)?.context.as_mut();
+        Ok(match function(context) {
+            Ok(value) => Ok(value),
+            Err(error) => Err(self.extension_error(operation, error)?),
+        })
+    }
+
+    fn read(
+        &mut self,
+        operation: &str,
+        output: Result<Bytes, Error>,
+        max: u32,
+    ) -> wasmtime::Result<Result<Bytes, inference::ReadError>> {
+        Ok(match output {
+            Ok(bytes) if bytes.len() <= max as usize => Ok(bytes),
+            Ok(bytes) => {
+                let size = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+                tracing::debug!(operation, size, max, "the guest's buffer is too small");
+                Err(inference::ReadError::TooSmall(size))
+            }
+            Err(error) => Err(inference::ReadError::Failed(
+                self.extension_error(operation, error)?,
+            )),
+        })
+    }
+}
+
+impl errors::Host for NnView<'_> {}
+
+impl errors::HostError for NnView<'_> {
+    fn code(&mut self, error: Resource<ExtensionError>) -> wasmtime::Result<errors::ErrorCode> {
+        Ok(self.table.get(&error)?.0.code.into())
+    }
+
+    fn message(&mut self, error: Resource<ExtensionError>) -> wasmtime::Result<String> {
+        Ok(self.table.get(&error)?.0.message.clone())
+    }
+
+    fn drop(&mut self, error: Resource<ExtensionError>) -> wasmtime::Result<()> {
+        self.table.delete(error)?;
+        Ok(())
+    }
+}
+
+impl graph::Host for NnView<'_> {
+    fn load(
+        &mut self,
+        builders: Vec<Vec<u8>>,
+        encoding: wasi_graph::GraphEncoding,
+        target: wasi_graph::ExecutionTarget,
+        configuration: Option<String>,
+    ) -> wasmtime::Result<Result<Resource<GraphResource>, Resource<ExtensionError>>> {
+        let result = self.registry.load(
+            builders,
+            encoding.into(),
+            target.into(),
+            configuration.as_deref(),
+        );
+        self.extension_graph("load", result)
+    }
+
+    fn load_by_name(
+        &mut self,
+        name: String,
+        configuration: Option<String>,
+    ) -> wasmtime::Result<Result<Resource<GraphResource>, Resource<ExtensionError>>> {
+        let result = self.registry.load_by_name(&name, configuration.as_deref());
+        self.extension_graph("load-by-name", result)
+    }
+}
+
+impl From<ErrorCode> for errors::ErrorCode {
+    fn from(code: ErrorCode) -> Self {
+        match code {
+            ErrorCode::InvalidArgument => Self::InvalidArgument,
+            ErrorCode::InvalidEncoding => Self::InvalidEncoding,
+            ErrorCode::Busy => Self::Busy,
+            ErrorCode::Timeout => Self::Timeout,
+            ErrorCode::RuntimeError => Self::RuntimeError,
+            ErrorCode::UnsupportedOperation => Self::UnsupportedOperation,
+            ErrorCode::TooLarge => Self::TooLarge,
+            ErrorCode::NotFound => Self::NotFound,
+            ErrorCode::Security => Self::Security,
+            ErrorCode::Unknown => Self::Unknown,
+            ErrorCode::EndOfSequence => Self::EndOfSequence,
+            ErrorCode::ContextFull => Self::ContextFull,
+            ErrorCode::PromptTooLong => Self::PromptTooLong,
+            ErrorCode::ModelNotFound => Self::ModelNotFound,
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! The way into a Wasmtime linker.
+
+use crate::backend::Graph;
+use crate::{Registry, extension, wasi_nn};
+use std::sync::Arc;
+use wasmtime::component::{HasData, Linker, ResourceTable};
+
+/// What the host's functions need of a store.
+pub struct NnView<'a> {
+    /// The backends and the named models.
+    pub registry: &'a Registry,
+    /// The table that holds the guest's resources; others may share it.
+    pub table: &'a mut ResourceTable,
+}
+
+/// The graph of both packages.
+#[allow(unreachable_pub, reason = "the generated bindings name it")]
+pub struct GraphResource {
+    pub(crate) graph: Arc<dyn Graph>,
+}
+
+/// Tells the generated code what a store lends.
+pub(crate) struct HasNn;
+
+impl HasData for HasNn {
+    type Data<'a> = NnView<'a>;
+}
+
+/// Defines `wasi:nn@0.2.0-rc-2024-10-28` and `llm-wasi:nn@0.1.0`.
+///
+/// Every function is synchronous, so that the many cheap ones stay cheap; `compute` blocks its thread
+/// until the model is done.
+pub fn add_to_linker<T: Send + 'static>(
+    linker: &mut Linker<T>,
+    get: fn(&mut T) -> NnView<'_>,
+) -> wasmtime::Result<()> {
+    wasi_nn::add_to_linker(linker, get)?;
+    extension::add_to_linker(linker, get)
+}

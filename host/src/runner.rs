@@ -1,0 +1,247 @@
+//! Runs a command component with WASI and the host's models.
+//!
+//! ```no_run
+//! # async fn run(component: Vec<u8>) -> anyhow::Result<()> {
+//! let runner = llm_wasi_host::runner::Runner::builder()
+//!     .arg("program")
+//!     .arg("Hello")
+//!     .dir(".", "/tmp/models")
+//!     .preload("default:GGML:AUTO:/tmp/models/model.gguf".parse()?)
+//!     .build()?;
+//! let exit_code = runner.run(&component).await?;
+//! # Ok(())
+//! # }
+//! ```
+
+use crate::{NnView, Preload, Registry, RegistryBuilder, add_to_linker};
+use anyhow::Context;
+use std::path::PathBuf;
+use wasmtime::component::{Component, Linker, ResourceTable};
+use wasmtime::{Cache, CacheConfig, Config, Engine, Store};
+use wasmtime_wasi::cli::{StdinStream, StdoutStream};
+use wasmtime_wasi::p2::bindings::Command;
+use wasmtime_wasi::{FsPerms, I32Exit, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+
+/// A store's data: WASI, the models, and one table for both.
+pub struct State {
+    wasi: WasiCtx,
+    table: ResourceTable,
+    registry: Registry,
+}
+
+impl State {
+    /// Lends what [`add_to_linker`] needs.
+    pub fn nn(&mut self) -> NnView<'_> {
+        NnView {
+            registry: &self.registry,
+            table: &mut self.table,
+        }
+    }
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
+    }
+}
+
+/// Collects what a program gets to see.
+pub struct RunnerBuilder {
+    args: Vec<String>,
+    env: Vec<(String, String)>,
+    dirs: Vec<(String, PathBuf)>,
+    registry: RegistryBuilder,
+    cache: bool,
+}
+
+impl RunnerBuilder {
+    /// Adds an argument; the first one is the program's name.
+    #[must_use]
+    pub fn arg(mut self, arg: impl Into<String>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args<S: Into<String>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets an environment variable.
+    #[must_use]
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// Lets the program use the host's folder `host` as `guest`.
+    #[must_use]
+    pub fn dir(mut self, guest: impl Into<String>, host: impl Into<PathBuf>) -> Self {
+        self.dirs.push((guest.into(), host.into()));
+        self
+    }
+
+    /// Names a model.
+    #[must_use]
+    pub fn preload(mut self, preload: Preload) -> Self {
+        self.registry = self.registry.preload(preload);
+        self
+    }
+
+    /// Replaces backends and named models; later calls of [`preload`](Self::preload) add to it.
+    #[must_use]
+    pub fn registry(mut self, registry: RegistryBuilder) -> Self {
+        self.registry = registry;
+        self
+    }
+
+    /// Whether compiled programs are kept in the user's cache folder. They are by default.
+    #[must_use]
+    pub fn cache(mut self, cache: bool) -> Self {
+        self.cache = cache;
+        self
+    }
+
+    /// The runner.
+    pub fn build(self) -> anyhow::Result<Runner> {
+        let mut config = Config::new();
+        if self.cache {
+            match Cache::new(CacheConfig::new()) {
+                Ok(cache) => {
+                    config.cache(Some(cache));
+                }
+                // A read-only or missing home folder costs time, not the run.
+                Err(error) => tracing::debug!("compiled programs are not cached: {error:#}"),
+            }
+        }
+        let engine = Engine::new(&config)?;
+        let mut linker = Linker::new(&engine);
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+        add_to_linker(&mut linker, State::nn)?;
+        Ok(Runner {
+            engine,
+            linker,
+            args: self.args,
+            env: self.env,
+            dirs: self.dirs,
+            registry: self.registry.build(),
+        })
+    }
+}
+
+/// Runs components. One runner may run many.
+pub struct Runner {
+    engine: Engine,
+    linker: Linker<State>,
+    args: Vec<String>,
+    env: Vec<(String, String)>,
+    dirs: Vec<(String, PathBuf)>,
+    registry: Registry,
+}
+
+impl Runner {
+    /// A builder with the default backends, no models, no folders, no environment.
+    pub fn builder() -> RunnerBuilder {
+        RunnerBuilder {
+            args: Vec::new(),
+            env: Vec::new(),
+            dirs: Vec::new(),
+            registry: Registry::with_default_backends(),
+            cache: true,
+        }
+    }
+
+    /// The engine, to compile components for.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The backends and the named models.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Runs a component, from bytes in the binary or the text format, with the process's standard
+    /// streams. Gives its exit code.
+    pub async fn run(&self, component: &[u8]) -> anyhow::Result<i32> {
+        self.run_with(component, |wasi| {
+            wasi.inherit_stdio();
+        })
+        .await
+    }
+
+    /// As [`run`](Self::run), with these standard streams; standard error is the process's.
+    pub async fn run_with_streams(
+        &self,
+        component: &[u8],
+        stdin: impl StdinStream + 'static,
+        stdout: impl StdoutStream + 'static,
+    ) -> anyhow::Result<i32> {
+        self.run_with(component, |wasi| {
+            wasi.stdin(stdin).stdout(stdout).inherit_stderr();
+        })
+        .await
+    }
+
+    /// As [`run`](Self::run), for programs that have no asynchronous runtime.
+    pub fn run_blocking(&self, component: &[u8]) -> anyhow::Result<i32> {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .context("the asynchronous runtime does not start")?
+            .block_on(self.run(component))
+    }
+
+    async fn run_with(
+        &self,
+        component: &[u8],
+        streams: impl FnOnce(&mut WasiCtxBuilder),
+    ) -> anyhow::Result<i32> {
+        let component = Component::new(&self.engine, component)
+            .map_err(anyhow::Error::from)
+            .context("expected a component that this host can compile")?;
+        let state = State {
+            wasi: self.wasi(streams)?,
+            table: ResourceTable::new(),
+            registry: self.registry.clone(),
+        };
+        let mut store = Store::new(&self.engine, state);
+        let command = Command::instantiate_async(&mut store, &component, &self.linker)
+            .await
+            .map_err(anyhow::Error::from)
+            .context(
+                "expected a command component that imports WASI 0.2, wasi:nn and llm-wasi:nn only",
+            )?;
+        match command.wasi_cli_run().call_run(&mut store).await {
+            Ok(Ok(())) => Ok(0),
+            Ok(Err(())) => Ok(1),
+            Err(error) => match error.downcast_ref::<I32Exit>() {
+                Some(exit) => Ok(exit.0),
+                None => Err(anyhow::Error::from(error).context("the program trapped")),
+            },
+        }
+    }
+
+    fn wasi(&self, streams: impl FnOnce(&mut WasiCtxBuilder)) -> anyhow::Result<WasiCtx> {
+        let mut wasi = WasiCtxBuilder::new();
+        wasi.args(&self.args).envs(&self.env);
+        streams(&mut wasi);
+        for (guest, host) in &self.dirs {
+            wasi.preopened_dir(host, guest, FsPerms::ReadWrite)
+                .map_err(anyhow::Error::from)
+                .with_context(|| {
+                    format!(
+                        "expected a folder at {} to show the program as {guest}",
+                        host.display()
+                    )
+                })?;
+        }
+        Ok(wasi.build())
+    }
+}

@@ -1,0 +1,307 @@
+//! A tiny language model, written as GGUF without any tool.
+//!
+//! A Llama of two layers with one token for each byte. Embeddings are random unit vectors, and the
+//! output row of each token's successor is twice that token's embedding: the successor wins by a wide
+//! margin whatever the layers add, on any backend and in any precision. The successors of the printable
+//! ASCII characters form one cycle, so greedy text is known beforehand and never ends.
+
+use std::io;
+use std::path::Path;
+
+const WIDTH: usize = 64;
+const HIDDEN: usize = 128;
+const LAYERS: usize = 2;
+const HEADS: usize = 4;
+const KV_HEADS: usize = 2;
+const ALIGNMENT: usize = 32;
+const BOS: u32 = 256;
+const EOS: u32 = 257;
+const VOCABULARY: usize = 258;
+/// The printable characters, space left out because tokenizers treat it specially.
+const PRINTABLE: std::ops::RangeInclusive<u8> = b'!'..=b'~';
+
+/// The model, and what it will say.
+#[derive(Clone, Debug)]
+pub struct TinyModel {
+    /// Each token's successor.
+    successors: Vec<u32>,
+    context: u32,
+}
+
+impl Default for TinyModel {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl TinyModel {
+    /// A model that never ends its text, trained for 512 tokens.
+    pub fn new() -> Self {
+        let mut cycle: Vec<u8> = PRINTABLE.collect();
+        let mut random = Random(7);
+        for i in (1..cycle.len()).rev() {
+            cycle.swap(i, (random.next() % (i as u64 + 1)) as usize);
+        }
+        let first = u32::from(cycle[0]);
+        let mut successors = vec![first; VOCABULARY];
+        for (i, byte) in cycle.iter().enumerate() {
+            successors[usize::from(*byte)] = u32::from(cycle[(i + 1) % cycle.len()]);
+        }
+        Self {
+            successors,
+            context: 512,
+        }
+    }
+
+    /// The same, but the text ends after `byte`.
+    #[must_use]
+    pub fn ending_after(mut self, byte: u8) -> Self {
+        self.successors[usize::from(byte)] = EOS;
+        self
+    }
+
+    /// The same, but each token of `from` is followed by `to`: any byte, also half a character.
+    #[must_use]
+    pub fn following(mut self, from: u8, to: u8) -> Self {
+        self.successors[usize::from(from)] = u32::from(to);
+        self
+    }
+
+    /// What the model says after a prompt that ends with `byte`, at most `count` tokens (bytes).
+    pub fn continuation(&self, byte: u8, count: usize) -> Vec<u8> {
+        let mut token = u32::from(byte);
+        let mut text = Vec::new();
+        while text.len() < count {
+            token = self.successors[token as usize];
+            match u8::try_from(token) {
+                Ok(byte) => text.push(byte),
+                Err(_) => break,
+            }
+        }
+        text
+    }
+
+    /// Writes the model to a file.
+    pub fn write(&self, path: impl AsRef<Path>) -> io::Result<()> {
+        std::fs::write(path, self.to_gguf())
+    }
+
+    /// The model's file: the same bytes every time.
+    pub fn to_gguf(&self) -> Vec<u8> {
+        let mut file = Gguf::default();
+        file.text("general.architecture", "llama");
+        file.text("general.name", "tiny cycle");
+        file.number("general.alignment", ALIGNMENT as u32);
+        file.number("general.file_type", 0);
+        file.number("llama.context_length", self.context);
+        file.number("llama.embedding_length", WIDTH as u32);
+        file.number("llama.block_count", LAYERS as u32);
+        file.number("llama.feed_forward_length", HIDDEN as u32);
+        file.number("llama.attention.head_count", HEADS as u32);
+        file.number("llama.attention.head_count_kv", KV_HEADS as u32);
+        file.number("llama.rope.dimension_count", (WIDTH / HEADS) as u32);
+        file.real("llama.attention.layer_norm_rms_epsilon", 1e-5);
+        file.number("llama.vocab_size", VOCABULARY as u32);
+        file.text("tokenizer.ggml.model", "gpt2");
+        file.text("tokenizer.ggml.pre", "gpt-2");
+        let mut tokens: Vec<String> = byte_alphabet().iter().map(char::to_string).collect();
+        tokens.extend(["<|bos|>".to_owned(), "<|eos|>".to_owned()]);
+        file.texts("tokenizer.ggml.tokens", &tokens);
+        // 1 is an ordinary token, 3 a control token.
+        let types: Vec<i32> = (0..VOCABULARY as u32)
+            .map(|token| if token < BOS { 1 } else { 3 })
+            .collect();
+        file.numbers("tokenizer.ggml.token_type", &types);
+        file.texts("tokenizer.ggml.merges", &["~ ~".to_owned()][..0]);
+        file.number("tokenizer.ggml.bos_token_id", BOS);
+        file.number("tokenizer.ggml.eos_token_id", EOS);
+        file.flag("tokenizer.ggml.add_bos_token", true);
+        self.add_tensors(&mut file);
+        file.finish()
+    }
+
+    fn add_tensors(&self, file: &mut Gguf) {
+        let mut random = Random(1234);
+        let mut embedding = Vec::with_capacity(VOCABULARY * WIDTH);
+        for _ in 0..VOCABULARY {
+            let row: Vec<f32> = (0..WIDTH).map(|_| random.normal()).collect();
+            let norm = row.iter().map(|x| x * x).sum::<f32>().sqrt();
+            embedding.extend(row.iter().map(|x| x / norm));
+        }
+        let mut output = vec![0.0_f32; VOCABULARY * WIDTH];
+        for (token, successor) in self.successors.iter().enumerate() {
+            // Tokens outside the cycle all lead to its start: with full weight they would add up.
+            let in_cycle = u8::try_from(token)
+                .is_ok_and(|byte| PRINTABLE.contains(&byte) || self.is_followed(byte));
+            let weight = if in_cycle { 2.0 } else { 0.3 };
+            for i in 0..WIDTH {
+                output[*successor as usize * WIDTH + i] += weight * embedding[token * WIDTH + i];
+            }
+        }
+        let ones = vec![1.0; WIDTH];
+        let kv_width = WIDTH / HEADS * KV_HEADS;
+        file.tensor("token_embd.weight", &[WIDTH, VOCABULARY], embedding);
+        file.tensor("output_norm.weight", &[WIDTH], ones.clone());
+        file.tensor("output.weight", &[WIDTH, VOCABULARY], output);
+        for layer in 0..LAYERS {
+            let mut matrix = |name: &str, columns: usize, rows: usize| {
+                let values = (0..rows * columns)
+                    .map(|_| random.normal() * 0.02)
+                    .collect();
+                file.tensor(
+                    &format!("blk.{layer}.{name}.weight"),
+                    &[columns, rows],
+                    values,
+                );
+            };
+            matrix("attn_q", WIDTH, WIDTH);
+            matrix("attn_k", WIDTH, kv_width);
+            matrix("attn_v", WIDTH, kv_width);
+            matrix("attn_output", WIDTH, WIDTH);
+            matrix("ffn_gate", WIDTH, HIDDEN);
+            matrix("ffn_up", WIDTH, HIDDEN);
+            matrix("ffn_down", HIDDEN, WIDTH);
+            for name in ["attn_norm", "ffn_norm"] {
+                file.tensor(
+                    &format!("blk.{layer}.{name}.weight"),
+                    &[WIDTH],
+                    ones.clone(),
+                );
+            }
+        }
+    }
+
+    /// Whether a byte outside the cycle has a successor of its own.
+    fn is_followed(&self, byte: u8) -> bool {
+        self.successors[usize::from(byte)] != self.successors[BOS as usize]
+    }
+}
+
+/// The characters that byte-level BPE uses for the 256 bytes, in the order of the bytes.
+fn byte_alphabet() -> Vec<char> {
+    let mut extra = 256_u32;
+    (0..=255_u8)
+        .map(|byte| {
+            if matches!(byte, 33..=126 | 161..=172 | 174..=255) {
+                char::from(byte)
+            } else {
+                let stand_in = char::from_u32(extra).unwrap_or(char::REPLACEMENT_CHARACTER);
+                extra += 1;
+                stand_in
+            }
+        })
+        .collect()
+}
+
+/// SplitMix64: short, and the same everywhere.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// About normal with variance 1: the sum of twelve uniform numbers.
+    fn normal(&mut self) -> f32 {
+        let sum: f64 = (0..12)
+            .map(|_| (self.next() >> 11) as f64 / (1_u64 << 53) as f64)
+            .sum();
+        (sum - 6.0) as f32
+    }
+}
+
+/// A GGUF file that is being written.
+#[derive(Default)]
+struct Gguf {
+    entries: u64,
+    metadata: Vec<u8>,
+    tensors: u64,
+    descriptions: Vec<u8>,
+    data: Vec<u8>,
+}
+
+impl Gguf {
+    fn key(&mut self, key: &str, ty: u32) {
+        self.entries += 1;
+        put_text(&mut self.metadata, key);
+        self.metadata.extend(ty.to_le_bytes());
+    }
+
+    fn number(&mut self, key: &str, value: u32) {
+        self.key(key, 4);
+        self.metadata.extend(value.to_le_bytes());
+    }
+
+    fn real(&mut self, key: &str, value: f32) {
+        self.key(key, 6);
+        self.metadata.extend(value.to_le_bytes());
+    }
+
+    fn flag(&mut self, key: &str, value: bool) {
+        self.key(key, 7);
+        self.metadata.push(u8::from(value));
+    }
+
+    fn text(&mut self, key: &str, value: &str) {
+        self.key(key, 8);
+        put_text(&mut self.metadata, value);
+    }
+
+    fn texts(&mut self, key: &str, values: &[String]) {
+        self.key(key, 9);
+        self.metadata.extend(8_u32.to_le_bytes());
+        self.metadata.extend((values.len() as u64).to_le_bytes());
+        for value in values {
+            put_text(&mut self.metadata, value);
+        }
+    }
+
+    fn numbers(&mut self, key: &str, values: &[i32]) {
+        self.key(key, 9);
+        self.metadata.extend(5_u32.to_le_bytes());
+        self.metadata.extend((values.len() as u64).to_le_bytes());
+        for value in values {
+            self.metadata.extend(value.to_le_bytes());
+        }
+    }
+
+    fn tensor(&mut self, name: &str, dimensions: &[usize], values: Vec<f32>) {
+        self.tensors += 1;
+        self.data
+            .resize(self.data.len().next_multiple_of(ALIGNMENT), 0);
+        put_text(&mut self.descriptions, name);
+        self.descriptions
+            .extend((dimensions.len() as u32).to_le_bytes());
+        for size in dimensions {
+            self.descriptions.extend((*size as u64).to_le_bytes());
+        }
+        // Type 0 is `f32`.
+        self.descriptions.extend(0_u32.to_le_bytes());
+        self.descriptions
+            .extend((self.data.len() as u64).to_le_bytes());
+        for value in values {
+            self.data.extend(value.to_le_bytes());
+        }
+    }
+
+    fn finish(self) -> Vec<u8> {
+        let mut file = b"GGUF".to_vec();
+        file.extend(3_u32.to_le_bytes());
+        file.extend(self.tensors.to_le_bytes());
+        file.extend(self.entries.to_le_bytes());
+        file.extend(self.metadata);
+        file.extend(self.descriptions);
+        file.resize(file.len().next_multiple_of(ALIGNMENT), 0);
+        file.extend(self.data);
+        file
+    }
+}
+
+fn put_text(bytes: &mut Vec<u8>, text: &str) {
+    bytes.extend((text.len() as u64).to_le_bytes());
+    bytes.extend(text.as_bytes());
+}
