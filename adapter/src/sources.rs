@@ -44,11 +44,12 @@ impl Target {
     /// Every target, the default first.
     pub const ALL: [Target; 2] = [Target::Rc20241028, Target::Rc20240819];
 
-    /// The WIT packages of this target. `llm-wasi:nn` builds on the later release alone.
-    fn wit(self) -> Vec<(String, String)> {
-        let packages: &[(&str, &str)] = match self {
-            Target::Rc20241028 => &[WASI_NN_2024_10_28, LLM_WASI_NN],
-            Target::Rc20240819 => &[WASI_NN_2024_08_19],
+    /// The WIT packages that an adapter imports. `llm-wasi:nn` builds on the later release alone.
+    fn wit(self, profile: Profile) -> Vec<(String, String)> {
+        let packages: &[(&str, &str)] = match (self, profile) {
+            (Target::Rc20241028, Profile::Portable) => &[WASI_NN_2024_10_28],
+            (Target::Rc20241028, Profile::Extended) => &[WASI_NN_2024_10_28, LLM_WASI_NN],
+            (Target::Rc20240819, _) => &[WASI_NN_2024_08_19],
         };
         packages
             .iter()
@@ -75,8 +76,8 @@ fn make(
     let sources = llm_wasi_generator::Sources {
         witx: (format!("{}.witx", dialect.name), dialect.witx.to_string()),
         mapping: (format!("{}.toml", dialect.name), dialect.mapping.to_string()),
-        wit: target.wit(),
-        other_wit: Target::Rc20241028.wit(),
+        wit: target.wit(profile),
+        other_wit: Target::Rc20241028.wit(Profile::Extended),
     };
     let options = llm_wasi_generator::Options {
         profile: match profile {
