@@ -1,2 +1,107 @@
-//! placeholder
-fn main() {}
+//! `llm-wasi`: legacy wasi-nn modules become components, and run with real models.
+
+mod args;
+mod commands;
+mod failure;
+mod input;
+mod output;
+mod text;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use failure::Failure;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// Turn modules that import `wasi_ephemeral_nn` into components of `wasi:nn`, and run them.
+///
+/// Inputs are WebAssembly binaries or text; `-` is standard input or output. RUST_LOG sets what is
+/// logged to standard error, for example RUST_LOG=debug.
+#[derive(Parser)]
+#[command(name = "llm-wasi", version, after_help = EXAMPLES)]
+struct Cli {
+    /// Log more: -v information, -vv debugging, -vvv everything.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+
+    /// When to use colours.
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    color: clap::ColorChoice,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+
+    # Can these programs become components?
+    $ llm-wasi check a.wasm b.wasm
+
+    # Make a component of one, and run it with a model.
+    $ llm-wasi componentize a.wasm -o a.component.wasm
+    $ llm-wasi run --nn-preload default:GGML:AUTO:model.gguf a.component.wasm
+
+Exit status: 0 for success, 1 for an error, 2 for wrong usage; `run` gives the program's own.";
+
+#[derive(Subcommand)]
+enum Command {
+    Adapter(commands::adapter::Opts),
+    Componentize(commands::componentize::Opts),
+    Inspect(commands::inspect::Opts),
+    Check(commands::check::Opts),
+    Run(commands::run::Opts),
+}
+
+fn main() -> ExitCode {
+    let cli = match parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version come this way too, with status 0.
+            let code = error.exit_code();
+            // There is nobody left to tell if this fails.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(code).unwrap_or(2));
+        }
+    };
+    use_color(cli.color);
+    log(cli.verbose);
+    let result = match cli.command {
+        Command::Adapter(opts) => opts.run(),
+        Command::Componentize(opts) => opts.run(),
+        Command::Inspect(opts) => opts.run(),
+        Command::Check(opts) => opts.run(),
+        Command::Run(opts) => opts.run(),
+    };
+    result.unwrap_or_else(|failure: Failure| failure.report())
+}
+
+fn parse() -> Result<Cli, clap::Error> {
+    Cli::from_arg_matches(&Cli::command().try_get_matches()?)
+}
+
+fn use_color(when: clap::ColorChoice) {
+    match when {
+        clap::ColorChoice::Auto => anstream::ColorChoice::Auto,
+        clap::ColorChoice::Always => anstream::ColorChoice::Always,
+        clap::ColorChoice::Never => anstream::ColorChoice::Never,
+    }
+    .write_global();
+}
+
+/// RUST_LOG wins over -v; without either only warnings are shown.
+fn log(verbose: u8) {
+    let default = match verbose {
+        0 => "warn",
+        1 => "info",
+        2 => "debug",
+        _ => "trace",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let color = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(color)
+        .without_time()
+        .init();
+}

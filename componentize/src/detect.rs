@@ -14,7 +14,7 @@ use serde::{Serialize, Serializer};
 use std::collections::BTreeSet;
 
 const CURRENT: &str = "wasi-nn";
-const WASMEDGE: &str = "wasmedge";
+pub(crate) const WASMEDGE: &str = "wasmedge";
 const WAMR_LEGACY: &str = "wamr-legacy";
 const OF_2022: &str = "wasi-nn-2022-10";
 const OF_2023: &str = "wasi-nn-2023-08-09";

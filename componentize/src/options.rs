@@ -11,6 +11,11 @@ pub struct Options {
     pub dialect: Option<String>,
     /// Profile to use instead of the detected one.
     pub profile: Option<Profile>,
+    /// Take the extended profile for every module in WasmEdge's dialect, where none is asked for.
+    ///
+    /// For a host that has it: inputs stay on the host's side there. A module that imports only the
+    /// specification's functions gets the portable profile otherwise.
+    pub prefer_extended: bool,
     /// Which `wasi:nn` the component imports.
     pub target: Target,
     /// Names of model inputs by index; the others are named by their decimal index.
@@ -35,6 +40,7 @@ impl Default for Options {
         Options {
             dialect: None,
             profile: None,
+            prefer_extended: false,
             target: Target::Rc20241028,
             input_names: Vec::new(),
             zero_max_is_unlimited: false,

@@ -8,7 +8,7 @@
 use crate::analysis::{
     Analysis, Entry, Import, ImportKind, Kind, Memory, PREVIEW1, Signature, is_nn,
 };
-use crate::detect::Choice;
+use crate::detect::{Choice, WASMEDGE};
 use crate::options::{Options, adapter_bytes, known_dialect, profile_name, target_name};
 use crate::refusal::{Reason, Refusal, list};
 use crate::{exports, preview1};
@@ -139,6 +139,9 @@ fn choose(module: &str, detected: &Choice, options: &Options) -> Result<Choice, 
             choice.dialect.clone_from(name);
             choice.reason = "It was asked for.".to_string();
         }
+    }
+    if options.prefer_extended && choice.dialect == WASMEDGE {
+        choice.profile = Profile::Extended;
     }
     if let Some(profile) = options.profile
         && profile != choice.profile

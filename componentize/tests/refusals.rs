@@ -219,7 +219,7 @@ fn broken_modules_are_explained() {
             assert!(
                 matches!(
                     refusal.reason,
-                    Reason::Truncated | Reason::Invalid | Reason::NoMemory
+                    Reason::Truncated | Reason::NoMemory | Reason::HiddenMemory
                 ),
                 "{end}: {refusal}"
             );

@@ -1,0 +1,7 @@
+//! One file for each command.
+
+pub(crate) mod adapter;
+pub(crate) mod check;
+pub(crate) mod componentize;
+pub(crate) mod inspect;
+pub(crate) mod run;

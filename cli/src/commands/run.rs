@@ -1,0 +1,209 @@
+//! `llm-wasi run`
+
+use crate::args::AdapterArgs;
+use crate::commands::componentize::tell;
+use crate::failure::Failure;
+use crate::input::Input;
+use crate::text::note;
+use clap::Args;
+use llm_wasi_componentize::{Entry, Kind, Options, componentize};
+use llm_wasi_host::Preload;
+use llm_wasi_host::runner::Runner;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Run a program with real models.
+///
+/// A module is made a component in memory first; one in WasmEdge's dialect uses the extended profile
+/// unless told otherwise. The exit status is the program's own.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Opts {
+    /// Module or component, binary or text; `-` is standard input.
+    #[arg(value_name = "PROGRAM")]
+    input: Input,
+
+    /// Arguments of the program: everything after its name.
+    #[arg(
+        value_name = "ARGS",
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    args: Vec<String>,
+
+    /// Give the program a folder of the host; may be repeated.
+    ///
+    /// The order is WasmEdge's: first the name that the program sees. Without a colon it sees the
+    /// folder under the host's name.
+    #[arg(long = "dir", value_name = "GUEST:HOST", value_parser = dir)]
+    dirs: Vec<Dir>,
+
+    /// Set an environment variable of the program; may be repeated. `KEY` alone passes on the host's.
+    #[arg(long = "env", value_name = "KEY=VALUE", value_parser = env)]
+    envs: Vec<(String, String)>,
+
+    /// Name a model that the program can load; may be repeated.
+    #[arg(long = "nn-preload", value_name = "NAME:ENCODING:TARGET:PATH[:PATH…]")]
+    preloads: Vec<Preload>,
+
+    #[command(flatten)]
+    adapter: AdapterArgs,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+
+    # A program for WasmEdge, with the flags that WasmEdge takes.
+    $ llm-wasi run --dir .:. --nn-preload default:GGML:AUTO:model.gguf chat.wasm default
+
+    # Options of the program come after its name.
+    $ llm-wasi run --env LANG=C program.wasm --model default --verbose";
+
+/// A folder for the program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Dir {
+    guest: String,
+    host: PathBuf,
+}
+
+fn dir(text: &str) -> Result<Dir, String> {
+    let (guest, host) = text.split_once(':').unwrap_or((text, text));
+    if guest.is_empty() || host.is_empty() {
+        return Err("expected GUEST:HOST, or one folder for both".to_string());
+    }
+    if host.ends_with(":readonly") {
+        return Err("expected GUEST:HOST; read-only folders are not supported".to_string());
+    }
+    Ok(Dir {
+        guest: guest.to_string(),
+        host: PathBuf::from(host),
+    })
+}
+
+fn env(text: &str) -> Result<(String, String), String> {
+    let (key, value) = match text.split_once('=') {
+        Some((key, value)) => (key, value.to_string()),
+        None => match std::env::var(text) {
+            Ok(value) => (text, value),
+            Err(_) => {
+                return Err(format!(
+                    "expected KEY=VALUE, or the name of a variable that is set; `{text}` is not"
+                ));
+            }
+        },
+    };
+    if key.is_empty() {
+        return Err("expected a name before `=`, found nothing".to_string());
+    }
+    Ok((key.to_string(), value))
+}
+
+impl Opts {
+    pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+        let options = self.adapter.options()?;
+        let bytes = self.input.read()?;
+        let component = self.component(&bytes, options)?;
+        drop(bytes);
+        self.execute(&component)
+    }
+
+    fn component(&self, bytes: &[u8], mut options: Options) -> Result<Vec<u8>, Failure> {
+        let refused = |refusal| Failure::refusal(Some(&self.input), refusal);
+        // The host here has the extension, and it saves copies.
+        options.prefer_extended = true;
+        let done = componentize(bytes, &options).map_err(refused)?;
+        let report = &done.report;
+        if report.input.kind == Kind::Module && report.input.entry != Entry::Command {
+            return Err(Failure::new(format!("{}: there is nothing to run", self.input))
+                .expected("a program, which exports `_start`")
+                .next_step("build it as a program, or make a component of it and call that from a host"));
+        }
+        if tracing::enabled!(tracing::Level::INFO) {
+            tell(report);
+        }
+        Ok(done.bytes)
+    }
+
+    fn execute(&self, component: &[u8]) -> Result<ExitCode, Failure> {
+        let mut runner = Runner::builder()
+            .arg(self.program_name())
+            .args(self.args.iter().cloned());
+        for (key, value) in &self.envs {
+            runner = runner.env(key, value);
+        }
+        for dir in &self.dirs {
+            runner = runner.dir(&dir.guest, &dir.host);
+        }
+        for preload in &self.preloads {
+            warn_of_missing_files(preload);
+            runner = runner.preload(preload.clone());
+        }
+        let failed = |error: &anyhow::Error, next_step: &str| {
+            Failure::new(format!("cannot run {}", self.input))
+                .causes(error)
+                .next_step(next_step)
+        };
+        let runner = runner
+            .build()
+            .map_err(|error| failed(&error, "see the cause"))?;
+        let code = runner.run_blocking(component).map_err(|error| {
+            failed(
+                &error,
+                "RUST_LOG=debug shows what the host told the program",
+            )
+        })?;
+        // What the system cannot say is at least no success.
+        Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+    }
+
+    /// What the program finds as its own name.
+    fn program_name(&self) -> String {
+        match self.input.path().file_name() {
+            Some(name) if !self.input.is_stdin() => name.to_string_lossy().into_owned(),
+            _ => "program".to_string(),
+        }
+    }
+}
+
+/// The program may cope, or never load this model, so it is not stopped here.
+fn warn_of_missing_files(preload: &Preload) {
+    for path in preload.paths.iter().filter(|path| !path.exists()) {
+        note(
+            "warning:",
+            &format!(
+                "model `{}` of --nn-preload: {} is not there; the program will be told so if it loads it",
+                preload.name,
+                path.display()
+            ),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(guest: &str, host: &str) -> Result<Dir, String> {
+        Ok(Dir {
+            guest: guest.to_string(),
+            host: PathBuf::from(host),
+        })
+    }
+
+    #[test]
+    fn folders() {
+        assert_eq!(dir("."), folder(".", "."));
+        assert_eq!(dir("/data:/srv/data"), folder("/data", "/srv/data"));
+        for wrong in ["", ":", "a:", ":b", "a:b:readonly"] {
+            assert!(dir(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn variables() {
+        assert_eq!(env("A=b=c"), Ok(("A".to_string(), "b=c".to_string())));
+        assert_eq!(env("A="), Ok(("A".to_string(), String::new())));
+        assert!(env("=b").is_err());
+        assert!(env("LLM_WASI_SURELY_NOT_SET").is_err());
+    }
+}

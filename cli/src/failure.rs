@@ -1,0 +1,112 @@
+//! How an error looks: what was found, what was expected, the causes and the next step.
+
+use crate::text::one_line;
+use anstyle::{AnsiColor, Style};
+use llm_wasi_componentize::Refusal;
+use std::fmt::Display;
+use std::io::Write;
+use std::process::ExitCode;
+
+/// Why a command ends without success.
+#[derive(Debug, Default)]
+pub(crate) struct Failure {
+    what: String,
+    expected: Option<String>,
+    causes: Vec<String>,
+    next_step: Option<String>,
+    /// Everything has been said already.
+    silent: bool,
+}
+
+impl Failure {
+    pub(crate) fn new(what: impl Into<String>) -> Failure {
+        Failure {
+            what: what.into(),
+            ..Failure::default()
+        }
+    }
+
+    /// Ends the program with status 1 and without a word.
+    pub(crate) fn silent() -> Failure {
+        Failure {
+            silent: true,
+            ..Failure::default()
+        }
+    }
+
+    /// A refusal of a file, or of anything else that `of` names.
+    pub(crate) fn refusal(of: Option<&dyn Display>, refusal: Refusal) -> Failure {
+        let what = match of {
+            Some(of) => format!("{of}: {}", refusal.found),
+            None => refusal.found,
+        };
+        Failure::new(what)
+            .expected(refusal.expected)
+            .next_step(refusal.next_step)
+    }
+
+    pub(crate) fn expected(mut self, expected: impl Into<String>) -> Failure {
+        self.expected = Some(expected.into());
+        self
+    }
+
+    pub(crate) fn cause(mut self, cause: &dyn std::error::Error) -> Failure {
+        let mut next = Some(cause);
+        while let Some(cause) = next {
+            self.causes.push(cause.to_string());
+            next = cause.source();
+        }
+        self
+    }
+
+    pub(crate) fn causes(mut self, error: &anyhow::Error) -> Failure {
+        self.causes.extend(error.chain().map(ToString::to_string));
+        self
+    }
+
+    pub(crate) fn next_step(mut self, next_step: impl Into<String>) -> Failure {
+        self.next_step = Some(next_step.into());
+        self
+    }
+
+    /// Everything on one line, for `check`.
+    pub(crate) fn line(&self) -> String {
+        let mut line = one_line(&self.what);
+        for cause in &self.causes {
+            line.push_str(": ");
+            line.push_str(&one_line(cause));
+        }
+        for rest in [
+            self.expected.as_ref().map(|e| format!("; expected {e}")),
+            self.next_step.as_ref().map(|n| format!("; {n}")),
+        ] {
+            line.push_str(&one_line(&rest.unwrap_or_default()));
+        }
+        line
+    }
+
+    /// Prints it to standard error.
+    pub(crate) fn report(self) -> ExitCode {
+        if !self.silent {
+            // There is nobody left to tell if this fails.
+            let _ = self.print(&mut anstream::stderr().lock());
+        }
+        ExitCode::from(1)
+    }
+
+    fn print(&self, to: &mut impl Write) -> std::io::Result<()> {
+        let error = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
+        let label = Style::new().bold();
+        writeln!(to, "{error}error:{error:#} {}", self.what)?;
+        for cause in &self.causes {
+            writeln!(to, "  {label}cause:{label:#} {cause}")?;
+        }
+        if let Some(expected) = &self.expected {
+            writeln!(to, "  {label}expected:{label:#} {expected}")?;
+        }
+        if let Some(next_step) = &self.next_step {
+            writeln!(to, "  {label}next step:{label:#} {next_step}")?;
+        }
+        Ok(())
+    }
+}

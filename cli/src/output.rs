@@ -1,0 +1,136 @@
+//! Writing a result: whole or not at all.
+
+use crate::failure::Failure;
+use crate::text::write_out;
+use clap::Args;
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+/// Where a module or component goes.
+#[derive(Args)]
+pub(crate) struct Output {
+    /// File or folder to write to; `-`, the default, is standard output.
+    ///
+    /// A file is written whole or not at all.
+    #[arg(short, long, value_name = "PATH")]
+    output: Option<PathBuf>,
+
+    /// Write the text format instead of the binary.
+    #[arg(short = 't', long)]
+    wat: bool,
+}
+
+impl Output {
+    /// Writes wasm; in a folder the file is called `name`, with `.wasm` or `.wat` behind it.
+    ///
+    /// Gives the file's path, or nothing for standard output.
+    pub(crate) fn write(&self, wasm: &[u8], name: &str) -> Result<Option<PathBuf>, Failure> {
+        let text = match self.wat {
+            true => Some(self.text(wasm)?),
+            false => None,
+        };
+        let bytes = text.as_ref().map_or(wasm, String::as_bytes);
+        let Some(path) = self.file(name) else {
+            let mut out = std::io::stdout().lock();
+            if text.is_none() && out.is_terminal() {
+                return Err(Failure::new(
+                    "standard output is a terminal, which cannot show binary wasm",
+                )
+                .expected("a file or a pipe")
+                .next_step("write to a file with -o FILE, or print text with -t"));
+            }
+            write_out(out.write_all(bytes).and_then(|()| out.flush()))?;
+            return Ok(None);
+        };
+        replace(&path, bytes).map_err(|error| {
+            Failure::new(format!("cannot write {}", path.display()))
+                .cause(&error)
+                .expected("a path in a folder that is there and can be written to")
+                .next_step(
+                    "make the folder or its permissions, or choose another -o; nothing was changed",
+                )
+        })?;
+        Ok(Some(path))
+    }
+
+    fn file(&self, name: &str) -> Option<PathBuf> {
+        let path = self.output.as_ref()?;
+        if path.as_os_str() == "-" {
+            return None;
+        }
+        let extension = if self.wat { "wat" } else { "wasm" };
+        Some(if path.is_dir() {
+            path.join(format!("{name}.{extension}"))
+        } else {
+            path.clone()
+        })
+    }
+
+    fn text(&self, wasm: &[u8]) -> Result<String, Failure> {
+        wasmprinter::print_bytes(wasm).map_err(|error| {
+            Failure::new("cannot print it as text")
+                .causes(&error)
+                .next_step("write the binary, without -t")
+        })
+    }
+}
+
+/// Replaces a file in one step: whoever looks at it sees the old content or the new.
+fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    // A link stays a link, and what it points to is replaced.
+    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    let there = OpenOptions::new().write(true).open(&path);
+    let permissions = match there {
+        Ok(file) => match existing(&file)? {
+            Existing::File(permissions) => Some(permissions),
+            // A device or a pipe cannot be replaced, only written to.
+            Existing::Special => return (&file).write_all(bytes),
+        },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        // It is there and must not be written to, even if its folder would let it be replaced.
+        Err(error) => return Err(error),
+    };
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".llm-wasi-");
+    if let Some(usual) = usual_permissions() {
+        builder.permissions(usual);
+    }
+    let mut file = builder.tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    if let Some(permissions) = permissions {
+        file.as_file().set_permissions(permissions)?;
+    }
+    file.persist(&path)?;
+    Ok(())
+}
+
+enum Existing {
+    File(Permissions),
+    Special,
+}
+
+fn existing(file: &File) -> std::io::Result<Existing> {
+    let metadata = file.metadata()?;
+    Ok(if metadata.is_file() {
+        Existing::File(metadata.permissions())
+    } else {
+        Existing::Special
+    })
+}
+
+/// What a new file gets; the system takes the umask away. Temporary files are private otherwise.
+#[cfg(unix)]
+fn usual_permissions() -> Option<Permissions> {
+    use std::os::unix::fs::PermissionsExt;
+    Some(Permissions::from_mode(0o666))
+}
+
+#[cfg(not(unix))]
+fn usual_permissions() -> Option<Permissions> {
+    None
+}
