@@ -166,8 +166,7 @@ impl Runner {
         &self.registry
     }
 
-    /// Runs a component, from bytes in the binary or the text format, with the process's standard
-    /// streams. Gives its exit code.
+    /// Runs a component in the binary format with the process's standard streams. Gives its exit code.
     pub async fn run(&self, component: &[u8]) -> anyhow::Result<i32> {
         self.run_with(component, |wasi| {
             wasi.inherit_stdio();

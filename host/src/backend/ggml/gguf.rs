@@ -109,9 +109,8 @@ impl<R: Read + Seek> Header<R> {
                     })?;
                     return self.skip(bytes, "an array");
                 }
-                if count > self.size / 8 {
-                    return Err(self.corrupt(format_args!("an array of {count} elements")));
-                }
+                // The smallest element, an empty string, takes 8 bytes.
+                self.ensure(count.saturating_mul(8), "an array")?;
                 for _ in 0..count {
                     self.value(element, depth + 1)?;
                 }

