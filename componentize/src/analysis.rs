@@ -6,13 +6,15 @@
 //! 3. The dialect and the profile are detected from these.
 
 use crate::detect::{Choice, detect};
+use crate::dialect::is_nn;
 use crate::evidence::Evidence;
+use crate::input::truncated;
 use crate::refusal::Refusal;
 use crate::validate::{FEATURES, component, invalid};
 use serde::Serialize;
 use std::fmt;
 use wasmparser::{
-    Encoding, ExternalKind, FuncType, FuncValidatorAllocations, MemoryType, Parser, Payload,
+    Chunk, Encoding, ExternalKind, FuncType, FuncValidatorAllocations, MemoryType, Parser, Payload,
     TypeRef, ValidPayload, Validator,
 };
 
@@ -195,25 +197,25 @@ pub struct Nn {
 /// # Errors
 /// Whatever [`read`](crate::read) refuses, and wasm that is not valid.
 pub fn analyze(bytes: &[u8]) -> Result<Analysis, Refusal> {
-    analyze_binary(&crate::input::read(bytes)?, Bodies::Validate)
+    analyze_binary(&crate::input::read(bytes)?, Code::Validate)
 }
 
-/// Whether function bodies are validated now.
+/// Whether the code is validated now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Bodies {
+pub(crate) enum Code {
     /// Yes.
     Validate,
-    /// No: they will be, as part of the component. It is the most expensive part of all and
-    /// `wit-component` does not look into the bodies of the main module.
+    /// No: it will be, as part of the component. It is the most expensive part of all, and
+    /// `wit-component` only copies the code of the main module.
     Later,
 }
 
-pub(crate) fn analyze_binary(wasm: &[u8], bodies: Bodies) -> Result<Analysis, Refusal> {
+pub(crate) fn analyze_binary(wasm: &[u8], code: Code) -> Result<Analysis, Refusal> {
     if Parser::is_component(wasm) {
         component(wasm)?;
         return Ok(Analysis::new(Kind::Component, wasm.len()));
     }
-    let collected = collect(wasm, bodies).map_err(|e| invalid(&e, wasm.len(), "module"))?;
+    let collected = collect(wasm, code)?;
     let mut analysis = collected.analysis;
     analysis.memory = memory(&collected.memories, collected.memory_exported);
     if let Some(nn) = &analysis.nn {
@@ -271,13 +273,6 @@ impl Analysis {
     }
 }
 
-/// Whether an import module is wasi-nn in some dialect.
-pub(crate) fn is_nn(module: &str) -> bool {
-    llm_wasi_adapter::dialects()
-        .iter()
-        .any(|dialect| dialect.module == module)
-}
-
 struct Collected {
     analysis: Analysis,
     evidence: Evidence,
@@ -292,7 +287,8 @@ enum Own {
     No,
 }
 
-fn collect(wasm: &[u8], bodies: Bodies) -> wasmparser::Result<Collected> {
+fn collect(wasm: &[u8], code: Code) -> Result<Collected, Refusal> {
+    let bad = |error| invalid(&error, wasm.len(), "module");
     let mut collected = Collected {
         analysis: Analysis::new(Kind::Module, wasm.len()),
         evidence: Evidence::default(),
@@ -301,18 +297,41 @@ fn collect(wasm: &[u8], bodies: Bodies) -> wasmparser::Result<Collected> {
     };
     let mut validator = Validator::new_with_features(FEATURES);
     let mut allocations = FuncValidatorAllocations::default();
-    for payload in Parser::new(0).parse_all(wasm) {
-        let payload = payload?;
-        if let ValidPayload::Func(function, body) = validator.payload(&payload)?
-            && bodies == Bodies::Validate
+    let mut parser = Parser::new(0);
+    let mut rest = wasm;
+    loop {
+        let Chunk::Parsed { consumed, payload } = parser.parse(rest, true).map_err(bad)? else {
+            return Err(truncated(wasm.len()));
+        };
+        rest = rest.get(consumed..).unwrap_or_default();
+        if let Payload::CodeSectionStart { size, .. } = &payload
+            && code == Code::Later
         {
-            let mut function = function.into_validator(allocations);
-            function.validate(&body)?;
-            allocations = function.into_allocations();
+            parser.skip_section();
+            match usize::try_from(*size)
+                .ok()
+                .and_then(|size| rest.get(size..))
+            {
+                Some(after) => rest = after,
+                None => return Err(truncated(wasm.len())),
+            }
+            continue;
         }
-        collected.payload(&payload, &validator, wasm)?;
+        if code == Code::Later && matches!(payload, Payload::End(_)) {
+            // The validator would miss the bodies.
+            return Ok(collected);
+        }
+        match validator.payload(&payload).map_err(bad)? {
+            ValidPayload::Func(function, body) => {
+                let mut function = function.into_validator(allocations);
+                function.validate(&body).map_err(bad)?;
+                allocations = function.into_allocations();
+            }
+            ValidPayload::End(_) => return Ok(collected),
+            _ => {}
+        }
+        collected.payload(&payload, &validator, wasm).map_err(bad)?;
     }
-    Ok(collected)
 }
 
 impl Collected {

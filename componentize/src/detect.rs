@@ -6,18 +6,13 @@
 //! 4. Nothing of the kind: the current dialect.
 
 use crate::analysis::Nn;
+use crate::dialect::{CURRENT, LEGACY_MODULE, OF_2022, OF_2023, WAMR_LEGACY, WASMEDGE, functions};
 use crate::evidence::{Crate, Evidence};
 use crate::options::profile_name;
 use crate::refusal::list;
-use llm_wasi_adapter::{Dialect, Profile, dialects};
+use llm_wasi_adapter::Profile;
 use serde::{Serialize, Serializer};
 use std::collections::BTreeSet;
-
-const CURRENT: &str = "wasi-nn";
-pub(crate) const WASMEDGE: &str = "wasmedge";
-const WAMR_LEGACY: &str = "wamr-legacy";
-const OF_2022: &str = "wasi-nn-2022-10";
-const OF_2023: &str = "wasi-nn-2023-08-09";
 
 /// A dialect and a profile, and the reason for them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -50,9 +45,7 @@ impl Choice {
 }
 
 pub(crate) fn detect(nn: &Nn, evidence: &Evidence) -> Choice {
-    if let Some(legacy) = dialect(WAMR_LEGACY)
-        && legacy.module == nn.module
-    {
+    if nn.module == LEGACY_MODULE {
         let reason = format!("It imports `{}`, WAMR's old module.", nn.module);
         return Choice::new(WAMR_LEGACY, Profile::Portable, reason);
     }
@@ -77,12 +70,10 @@ pub(crate) fn detect(nn: &Nn, evidence: &Evidence) -> Choice {
 
 /// The functions in use that WasmEdge's dialect has and the specification's has not.
 fn wasmedge_only(nn: &Nn) -> Vec<&String> {
-    let (Some(wasmedge), Some(current)) = (dialect(WASMEDGE), dialect(CURRENT)) else {
-        return Vec::new();
-    };
+    let (wasmedge, current) = (functions(WASMEDGE), functions(CURRENT));
     nn.functions
         .iter()
-        .filter(|name| has(wasmedge, name) && !has(current, name))
+        .filter(|name| wasmedge.contains_key(*name) && !current.contains_key(*name))
         .collect()
 }
 
@@ -106,9 +97,13 @@ fn from_evidence(nn: &Nn, evidence: &Evidence) -> Option<Choice> {
         );
         return Some(Choice::new(CURRENT, Profile::Portable, reason));
     }
-    let dialect = dialect(first)?;
+    let there = functions(first);
     // A library that is inside and not used leaves a trace too.
-    let foreign: Vec<&String> = nn.functions.iter().filter(|f| !has(dialect, f)).collect();
+    let foreign: Vec<&String> = nn
+        .functions
+        .iter()
+        .filter(|name| !there.contains_key(*name))
+        .collect();
     if !foreign.is_empty() {
         let reason = format!(
             "It holds {traces}, but imports {}, which that dialect lacks.",
@@ -128,12 +123,4 @@ fn dialect_of(found: &Crate) -> &'static str {
         Crate { version, .. } if *version < (0, 6) => OF_2023,
         _ => CURRENT,
     }
-}
-
-fn dialect(name: &str) -> Option<&'static Dialect> {
-    dialects().iter().find(|dialect| dialect.name == name)
-}
-
-fn has(dialect: &Dialect, function: &str) -> bool {
-    dialect.functions.iter().any(|f| f.name == function)
 }

@@ -1,12 +1,14 @@
 //! The component itself.
 
-use crate::analysis::{Analysis, Bodies, Kind, analyze_binary};
+use crate::analysis::{Analysis, Code, Kind, analyze_binary};
 use crate::guard::quietly;
+use crate::memory_size::hide_growth;
 use crate::options::Options;
 use crate::plan::{Plan, plan};
 use crate::refusal::{Reason, Refusal};
 use crate::report::{Report, Used};
 use crate::{input, validate};
+use std::borrow::Cow;
 use wit_component::ComponentEncoder;
 
 /// A component, and how it came about.
@@ -26,7 +28,7 @@ pub struct Componentized {
 /// Whatever [`analyze`](crate::analyze) and [`plan`] refuse, and what `wit-component` refuses.
 pub fn componentize(bytes: &[u8], options: &Options) -> Result<Componentized, Refusal> {
     let module = input::read(bytes)?;
-    let analysis = analyze_binary(&module, Bodies::Later)?;
+    let analysis = analyze_binary(&module, Code::Later)?;
     let plan = plan(&analysis, options)?;
     if analysis.kind == Kind::Component {
         let bytes = module.into_owned();
@@ -42,9 +44,14 @@ pub fn componentize(bytes: &[u8], options: &Options) -> Result<Componentized, Re
 }
 
 fn encode(module: &[u8], plan: &Plan) -> anyhow::Result<Vec<u8>> {
+    let module = if plan.adapters.is_empty() {
+        Cow::Borrowed(module)
+    } else {
+        hide_growth(module)
+    };
     let mut encoder = ComponentEncoder::default();
     // Validation follows, with the features that hosts have: wit-component would take all there are.
-    encoder.validate(false).module(module)?;
+    encoder.validate(false).module(&module)?;
     for adapter in &plan.adapters {
         encoder.adapter(&adapter.module, &adapter.bytes)?;
     }
@@ -73,7 +80,7 @@ fn done(bytes: Vec<u8>, input: Analysis, plan: &Plan) -> Componentized {
 
 fn refused(module: &[u8], error: &anyhow::Error) -> Refusal {
     // A module that is not valid is the better explanation.
-    if let Err(refusal) = analyze_binary(module, Bodies::Validate) {
+    if let Err(refusal) = analyze_binary(module, Code::Validate) {
         return refusal;
     }
     Refusal::new(
@@ -85,7 +92,7 @@ fn refused(module: &[u8], error: &anyhow::Error) -> Refusal {
 }
 
 fn panicked(module: &[u8], message: &str) -> Refusal {
-    if let Err(refusal) = analyze_binary(module, Bodies::Validate) {
+    if let Err(refusal) = analyze_binary(module, Code::Validate) {
         return refusal;
     }
     Refusal::new(

@@ -15,11 +15,13 @@
 
 mod analysis;
 mod detect;
+mod dialect;
 mod encode;
 mod evidence;
 mod exports;
 mod guard;
 mod input;
+mod memory_size;
 mod options;
 mod plan;
 mod preview1;

@@ -74,13 +74,16 @@ pub fn adapter_bytes(
     profile: Profile,
     options: &Options,
 ) -> Result<Cow<'static, [u8]>, Refusal> {
-    known_dialect(dialect)?;
     if options.input_names.is_empty() && !options.zero_max_is_unlimited {
         return match llm_wasi_adapter::find(dialect, profile, options.target) {
             Some(bytes) => Ok(Cow::Borrowed(bytes)),
-            None => Err(no_such_adapter(dialect, profile, options.target)),
+            None => Err(known_dialect(dialect).map_or_else(
+                |unknown| unknown,
+                |_| no_such_adapter(dialect, profile, options.target),
+            )),
         };
     }
+    known_dialect(dialect)?;
     let generated = llm_wasi_adapter::generate(&generator_options(dialect, profile, options));
     generated.map(Cow::Owned).map_err(|error| {
         Refusal::new(

@@ -5,10 +5,9 @@
 //! 3. The memory is one that adapters can share.
 //! 4. Each function is one that its adapter exports, with the signature that it has there.
 
-use crate::analysis::{
-    Analysis, Entry, Import, ImportKind, Kind, Memory, PREVIEW1, Signature, is_nn,
-};
-use crate::detect::{Choice, WASMEDGE};
+use crate::analysis::{Analysis, Entry, Import, ImportKind, Kind, Memory, PREVIEW1, Signature};
+use crate::detect::Choice;
+use crate::dialect::{WASMEDGE, is_allocator, is_nn};
 use crate::options::{Options, adapter_bytes, known_dialect, profile_name, target_name};
 use crate::refusal::{Reason, Refusal, list};
 use crate::{exports, preview1};
@@ -362,7 +361,7 @@ fn missing<'a>(
         .map(|d| d.name)
         .collect();
     if elsewhere.is_empty() {
-        let known: Vec<&String> = there.filter(|name| !name.starts_with("cabi_")).collect();
+        let known: Vec<&String> = there.filter(|name| !is_allocator(name)).collect();
         return Refusal::new(
             Reason::UnknownFunction,
             format!("imports {module}.{name}, which is no function of wasi-nn"),

@@ -20,7 +20,7 @@ pub(crate) fn output(component: &[u8], module: &[u8]) -> Result<(), Refusal> {
     let Err(error) = Validator::new_with_features(FEATURES).validate_all(component) else {
         return Ok(());
     };
-    crate::analysis::analyze_binary(module, crate::analysis::Bodies::Validate)?;
+    crate::analysis::analyze_binary(module, crate::analysis::Code::Validate)?;
     Err(Refusal::new(
         Reason::Encoder,
         format!("the component that was made is not valid: {error}"),

@@ -1,0 +1,353 @@
+//! Hides from a module that an adapter has taken memory before the module's own allocator started.
+//!
+//! An adapter keeps its state in pages that it adds to the module's memory. The malloc of wasi-libc
+//! before 2023 takes everything up to `memory.size` for its heap when it is first called, so pages
+//! added before that would become part of it and be overwritten. Until such a module has grown its
+//! memory itself, `memory.size` therefore gives the size that it started with: what it would have been
+//! without an adapter. From then on it is true again, and what `memory.grow` gives always is.
+//!
+//! Two functions, their types and a global are appended, so no index changes, and the bodies that hold
+//! one of the two instructions are encoded anew. A module without `memory.size` stays as it is.
+
+use memchr::memmem;
+use std::borrow::Cow;
+use wasm_encoder::reencode::{Reencode, RoundtripReencoder};
+use wasm_encoder::{
+    BlockType, CodeSection, ConstExpr, Function, FunctionSection, GlobalSection, GlobalType,
+    RawSection, TypeSection, ValType,
+};
+use wasmparser::{BinaryReaderError, FunctionBody, Operator, Parser, Payload, TypeRef};
+
+/// `memory.size` and `memory.grow` of memory 0.
+const MEMORY_SIZE: &[u8] = &[0x3f, 0x00];
+const MEMORY_GROW: &[u8] = &[0x40, 0x00];
+
+/// The module, changed if it has to be.
+///
+/// A module that cannot be read comes back as it is: whoever encodes it next says what is wrong.
+pub(crate) fn hide_growth(module: &[u8]) -> Cow<'_, [u8]> {
+    match Sections::read(module) {
+        Ok(Some(sections)) => sections
+            .encode(module)
+            .map_or(Cow::Borrowed(module), Cow::Owned),
+        Ok(None) | Err(_) => Cow::Borrowed(module),
+    }
+}
+
+/// What has to be known about a module to append to it.
+#[derive(Default)]
+struct Sections<'a> {
+    types: u32,
+    functions: u32,
+    globals: u32,
+    pages: Option<u32>,
+    bodies: Vec<FunctionBody<'a>>,
+    reads_size: bool,
+}
+
+impl<'a> Sections<'a> {
+    /// `None` if nothing has to change.
+    fn read(module: &'a [u8]) -> Result<Option<Sections<'a>>, BinaryReaderError> {
+        let mut found = Sections::default();
+        for payload in Parser::new(0).parse_all(module) {
+            match payload? {
+                Payload::TypeSection(section) => {
+                    for group in section {
+                        found.types += u32::try_from(group?.types().len()).unwrap_or(u32::MAX);
+                    }
+                }
+                Payload::ImportSection(section) => {
+                    for import in section.into_imports() {
+                        match import?.ty {
+                            TypeRef::Func(_) | TypeRef::FuncExact(_) => found.functions += 1,
+                            TypeRef::Global(_) => found.globals += 1,
+                            // Its size at the start is not known here.
+                            TypeRef::Memory(_) => return Ok(None),
+                            _ => {}
+                        }
+                    }
+                }
+                Payload::FunctionSection(section) => found.functions += section.count(),
+                Payload::GlobalSection(section) => found.globals += section.count(),
+                Payload::MemorySection(section) => {
+                    for memory in section {
+                        let memory = memory?;
+                        let Ok(pages) = u32::try_from(memory.initial) else {
+                            return Ok(None);
+                        };
+                        if memory.memory64 || found.pages.replace(pages).is_some() {
+                            return Ok(None);
+                        }
+                    }
+                }
+                Payload::CodeSectionEntry(body) => {
+                    found.reads_size |= holds(&body, MEMORY_SIZE)
+                        && instructions(&body)?
+                            .iter()
+                            .any(|found| matches!(found, Operator::MemorySize { .. }));
+                    found.bodies.push(body);
+                }
+                _ => {}
+            }
+        }
+        Ok((found.reads_size && found.pages.is_some()).then_some(found))
+    }
+
+    /// The module with the functions appended and the instructions replaced; `None` if some part of it
+    /// cannot be read.
+    fn encode(&self, module: &[u8]) -> Option<Vec<u8>> {
+        let pages = i32::from_ne_bytes(self.pages?.to_ne_bytes());
+        let size = self.functions;
+        let grow = self.functions + 1;
+        let grown = self.globals;
+        let mut output = wasm_encoder::Module::new();
+        let mut has_globals = false;
+        for payload in Parser::new(0).parse_all(module) {
+            let payload = payload.ok()?;
+            // Globals come before all of these.
+            let after_globals = matches!(
+                payload,
+                Payload::ExportSection(_)
+                    | Payload::StartSection { .. }
+                    | Payload::ElementSection(_)
+                    | Payload::DataCountSection { .. }
+                    | Payload::CodeSectionStart { .. }
+            );
+            if after_globals && !has_globals {
+                output.section(&grown_global(GlobalSection::new()));
+                has_globals = true;
+            }
+            match payload {
+                Payload::TypeSection(section) => {
+                    let mut types = TypeSection::new();
+                    RoundtripReencoder
+                        .parse_type_section(&mut types, section)
+                        .ok()?;
+                    types.ty().function([], [ValType::I32]);
+                    types.ty().function([ValType::I32], [ValType::I32]);
+                    output.section(&types);
+                }
+                Payload::FunctionSection(section) => {
+                    let mut functions = FunctionSection::new();
+                    for ty in section {
+                        functions.function(ty.ok()?);
+                    }
+                    functions.function(self.types);
+                    functions.function(self.types + 1);
+                    output.section(&functions);
+                }
+                Payload::GlobalSection(section) => {
+                    let mut globals = GlobalSection::new();
+                    RoundtripReencoder
+                        .parse_global_section(&mut globals, section)
+                        .ok()?;
+                    output.section(&grown_global(globals));
+                    has_globals = true;
+                }
+                Payload::CodeSectionStart { .. } => {
+                    let mut code = CodeSection::new();
+                    for body in &self.bodies {
+                        if holds(body, MEMORY_SIZE) || holds(body, MEMORY_GROW) {
+                            code.function(&Self::redirect(body, size, grow)?);
+                        } else {
+                            code.raw(body.as_bytes());
+                        }
+                    }
+                    code.function(&size_function(grown, pages));
+                    code.function(&grow_function(size, grown));
+                    output.section(&code);
+                }
+                Payload::CodeSectionEntry(_) => {}
+                other => {
+                    if let Some((id, range)) = other.as_section() {
+                        let range =
+                            usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?;
+                        output.section(&RawSection {
+                            id,
+                            data: module.get(range)?,
+                        });
+                    }
+                }
+            }
+        }
+        Some(output.finish())
+    }
+
+    /// A body whose instructions call the appended functions.
+    fn redirect(body: &FunctionBody<'_>, size: u32, grow: u32) -> Option<Function> {
+        let mut locals = Vec::new();
+        for local in body.get_locals_reader().ok()? {
+            let (count, ty) = local.ok()?;
+            locals.push((count, RoundtripReencoder.val_type(ty).ok()?));
+        }
+        let mut function = Function::new(locals);
+        for operator in instructions(body).ok()? {
+            match operator {
+                Operator::MemorySize { mem: 0 } => {
+                    function.instructions().call(size);
+                }
+                Operator::MemoryGrow { mem: 0 } => {
+                    function.instructions().call(grow);
+                }
+                other => {
+                    function.instruction(&RoundtripReencoder.instruction(other).ok()?);
+                }
+            }
+        }
+        Some(function)
+    }
+}
+
+/// Whether these bytes are anywhere in a body: reading its instructions is slower.
+fn holds(body: &FunctionBody<'_>, bytes: &[u8]) -> bool {
+    memmem::find(body.as_bytes(), bytes).is_some()
+}
+
+fn instructions<'a>(body: &FunctionBody<'a>) -> Result<Vec<Operator<'a>>, BinaryReaderError> {
+    body.get_operators_reader()?.into_iter().collect()
+}
+
+/// Adds the global that says whether the module has grown its memory.
+fn grown_global(mut globals: GlobalSection) -> GlobalSection {
+    globals.global(
+        GlobalType {
+            val_type: ValType::I32,
+            mutable: true,
+            shared: false,
+        },
+        &ConstExpr::i32_const(0),
+    );
+    globals
+}
+
+/// `() -> pages`.
+fn size_function(grown: u32, pages: i32) -> Function {
+    let mut function = Function::new([]);
+    function
+        .instructions()
+        .memory_size(0)
+        .i32_const(pages)
+        .global_get(grown)
+        .select()
+        .end();
+    function
+}
+
+/// `(pages) -> earlier pages, or -1`.
+fn grow_function(size: u32, grown: u32) -> Function {
+    const PAGES: u32 = 0;
+    let mut function = Function::new([]);
+    function
+        .instructions()
+        // Asking for no pages is how some allocators ask for the size.
+        .local_get(PAGES)
+        .i32_eqz()
+        .if_(BlockType::Empty)
+        .call(size)
+        .return_()
+        .end()
+        .local_get(PAGES)
+        .memory_grow(0)
+        .local_tee(PAGES)
+        .i32_const(-1)
+        .i32_ne()
+        .if_(BlockType::Empty)
+        .i32_const(1)
+        .global_set(grown)
+        .end()
+        .local_get(PAGES)
+        .end();
+    function
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasmparser::Validator;
+
+    fn changed(text: &str) -> Option<Vec<u8>> {
+        let module = wat::parse_str(text).expect("the test's module is valid");
+        match hide_growth(&module) {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(bytes) => {
+                Validator::new()
+                    .validate_all(&bytes)
+                    .expect("the changed module is valid");
+                Some(bytes)
+            }
+        }
+    }
+
+    fn count(module: &[u8], wanted: fn(&Operator<'_>) -> bool) -> usize {
+        Parser::new(0)
+            .parse_all(module)
+            .filter_map(|payload| match payload.expect("it parses") {
+                Payload::CodeSectionEntry(body) => Some(body),
+                _ => None,
+            })
+            .flat_map(|body| instructions(&body).expect("it reads"))
+            .filter(|operator| wanted(operator))
+            .count()
+    }
+
+    #[test]
+    fn redirects_every_instruction() {
+        let bytes = changed(
+            r#"(module
+                (import "a" "b" (func (param i32)))
+                (memory (export "memory") 3)
+                (func (export "size") (result i32) memory.size)
+                (func (export "grow") (param i32) (result i32)
+                    (local f64) local.get 0 memory.grow drop memory.size)
+                (func (export "neither") (result i32) i32.const 63))"#,
+        )
+        .expect("it reads the size");
+        // Only the appended functions hold them now.
+        assert_eq!(
+            count(&bytes, |o| matches!(o, Operator::MemorySize { .. })),
+            1
+        );
+        assert_eq!(
+            count(&bytes, |o| matches!(o, Operator::MemoryGrow { .. })),
+            1
+        );
+    }
+
+    #[test]
+    fn keeps_globals_and_sections() {
+        let bytes = changed(
+            r#"(module
+                (import "a" "g" (global i32))
+                (memory 1)
+                (global $mine (mut i64) (i64.const 7))
+                (func $f (result i32) memory.size)
+                (table 1 funcref)
+                (elem (i32.const 0) $f)
+                (data (i32.const 0) "text")
+                (export "g" (global $mine)))"#,
+        );
+        assert!(bytes.is_some());
+    }
+
+    #[test]
+    fn leaves_alone_what_does_not_ask() {
+        assert!(
+            changed("(module (memory 1) (func (param i32) (result i32) local.get 0 memory.grow))")
+                .is_none()
+        );
+        assert!(changed("(module (memory 1) (func (result i32) i32.const 63))").is_none());
+        assert!(
+            changed(r#"(module (import "a" "m" (memory 1)) (func (result i32) memory.size))"#)
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn survives_broken_modules() {
+        let module = wat::parse_str("(module (memory 1) (func (result i32) memory.size))")
+            .expect("the test's module is valid");
+        for length in 0..module.len() {
+            hide_growth(&module[..length]);
+        }
+    }
+}
