@@ -56,7 +56,12 @@ impl Input {
         let result = if self.is_stdin() {
             std::io::stdin().lock().take(limit).read_to_end(&mut bytes)
         } else {
-            File::open(&self.0).and_then(|file| file.take(limit).read_to_end(&mut bytes))
+            File::open(&self.0).and_then(|file| {
+                // A limited reader does not tell its length, and growing step by step takes time.
+                let length = file.metadata()?.len().min(limit);
+                bytes.reserve_exact(usize::try_from(length).unwrap_or(0) + 1);
+                file.take(limit).read_to_end(&mut bytes)
+            })
         };
         match result {
             Ok(_) => Ok(bytes),
