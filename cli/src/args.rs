@@ -72,6 +72,7 @@ impl AdapterArgs {
             target: self.wit,
             input_names: self.input_names.clone(),
             zero_max_is_unlimited: self.zero_max_is_unlimited,
+            exit_codes: false,
             adapters: Vec::new(),
         })
     }

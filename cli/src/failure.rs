@@ -2,7 +2,7 @@
 
 use crate::text::one_line;
 use anstyle::{AnsiColor, Style};
-use llm_wasi_componentize::Refusal;
+use llm_wasi_componentize::{Reason, Refusal};
 use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
@@ -34,11 +34,15 @@ impl Failure {
         }
     }
 
-    /// A refusal of a file, or of anything else that `of` names.
+    /// A refusal of a file, or of an option: then the file is not named.
     pub(crate) fn refusal(of: Option<&dyn Display>, refusal: Refusal) -> Failure {
+        let about_options = matches!(
+            refusal.reason,
+            Reason::UnknownDialect | Reason::NoSuchAdapter | Reason::BadAdapter
+        );
         let what = match of {
-            Some(of) => format!("{of}: {}", refusal.found),
-            None => refusal.found,
+            Some(of) if !about_options => format!("{of}: {}", refusal.found),
+            _ => refusal.found,
         };
         Failure::new(what)
             .expected(refusal.expected)

@@ -20,11 +20,17 @@ use tracing_subscriber::EnvFilter;
 #[command(name = "llm-wasi", version, after_help = EXAMPLES)]
 struct Cli {
     /// Log more: -v information, -vv debugging, -vvv everything.
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, display_order = 900, action = clap::ArgAction::Count)]
     verbose: u8,
 
     /// When to use colours.
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    #[arg(
+        long,
+        global = true,
+        display_order = 901,
+        value_name = "WHEN",
+        default_value = "auto"
+    )]
     color: clap::ColorChoice,
 
     #[command(subcommand)]

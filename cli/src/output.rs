@@ -100,7 +100,10 @@ fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     if let Some(usual) = usual_permissions() {
         builder.permissions(usual);
     }
-    let mut file = builder.tempfile_in(folder)?;
+    // The error would name the temporary file, which nobody knows.
+    let mut file = builder
+        .tempfile_in(folder)
+        .map_err(|error| std::io::Error::from(error.kind()))?;
     file.write_all(bytes)?;
     if let Some(permissions) = permissions {
         file.as_file().set_permissions(permissions)?;

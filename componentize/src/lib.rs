@@ -18,6 +18,7 @@ mod detect;
 mod dialect;
 mod encode;
 mod evidence;
+mod exit_code;
 mod exports;
 mod guard;
 mod input;

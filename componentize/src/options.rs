@@ -22,6 +22,9 @@ pub struct Options {
     pub input_names: Vec<(u32, String)>,
     /// Treat a `get_output` whose maximum is 0 as one without a maximum.
     pub zero_max_is_unlimited: bool,
+    /// Keep a program's exit codes apart, which needs a host of WASI 0.2.12. Without it, every code but
+    /// 0 becomes 1.
+    pub exit_codes: bool,
     /// Further adapters. One for a module that this crate would adapt takes the place of its own.
     pub adapters: Vec<Adapter>,
 }
@@ -44,6 +47,7 @@ impl Default for Options {
             target: Target::Rc20241028,
             input_names: Vec::new(),
             zero_max_is_unlimited: false,
+            exit_codes: false,
             adapters: Vec::new(),
         }
     }

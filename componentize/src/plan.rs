@@ -10,7 +10,7 @@ use crate::detect::Choice;
 use crate::dialect::{WASMEDGE, is_allocator, is_nn};
 use crate::options::{Options, adapter_bytes, known_dialect, profile_name, target_name};
 use crate::refusal::{Reason, Refusal, list};
-use crate::{exports, preview1};
+use crate::{exit_code, exports, preview1};
 use llm_wasi_adapter::{Dialect, Profile, dialects};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -60,7 +60,7 @@ pub fn plan(analysis: &Analysis, options: &Options) -> Result<Plan, Refusal> {
         });
     }
     plan.add_nn(analysis, options)?;
-    plan.add_preview1(analysis);
+    plan.add_preview1(analysis, options);
     known_modules(analysis, &plan)?;
     if analysis.imports.iter().any(|i| plan.has(&i.module)) {
         shareable_memory(analysis)?;
@@ -99,16 +99,23 @@ impl Plan {
 
     /// A command needs its adapter even if it imports nothing of preview 1: the adapter exports the
     /// `wasi:cli/run` that hosts call.
-    fn add_preview1(&mut self, analysis: &Analysis) {
+    fn add_preview1(&mut self, analysis: &Analysis, options: &Options) {
         let runnable = analysis.entry == Entry::Command && analysis.memory == Memory::Exported;
         if self.has(PREVIEW1) || !(analysis.preview1 || runnable) {
             return;
         }
         let (bytes, what) = preview1::adapter(analysis.entry);
+        let exact = options
+            .exit_codes
+            .then(|| exit_code::exact(bytes))
+            .flatten();
         self.adapters.push(Adaptation {
             module: PREVIEW1.to_string(),
-            what: what.to_string(),
-            bytes: Cow::Borrowed(bytes),
+            what: match exact {
+                Some(_) => format!("{what} with exit codes"),
+                None => what.to_string(),
+            },
+            bytes: exact.map_or(Cow::Borrowed(bytes), Cow::Owned),
         });
     }
 }

@@ -30,6 +30,12 @@ pub(crate) struct Opts {
     #[command(flatten)]
     adapt: AdaptArgs,
 
+    /// Keep exit codes apart; without it, the program ends with 0 or 1 only.
+    ///
+    /// The component then needs a host of WASI 0.2.12, such as Wasmtime 48.
+    #[arg(long)]
+    exit_codes: bool,
+
     /// Tell nothing but errors.
     #[arg(short, long)]
     quiet: bool,
@@ -50,6 +56,7 @@ Examples:
 impl Opts {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         let mut options = self.adapter.options()?;
+        options.exit_codes = self.exit_codes;
         options.adapters = self.adapt.read()?;
         let bytes = self.input.read()?;
         let done = componentize(&bytes, &options)

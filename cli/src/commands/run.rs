@@ -9,6 +9,7 @@ use clap::Args;
 use llm_wasi_componentize::{Entry, Kind, Options, componentize};
 use llm_wasi_host::Preload;
 use llm_wasi_host::runner::Runner;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -19,17 +20,9 @@ use std::process::ExitCode;
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Opts {
-    /// Module or component, binary or text; `-` is standard input.
-    #[arg(value_name = "PROGRAM")]
-    input: Input,
-
-    /// Arguments of the program: everything after its name.
-    #[arg(
-        value_name = "ARGS",
-        trailing_var_arg = true,
-        allow_hyphen_values = true
-    )]
-    args: Vec<String>,
+    /// Module or component, binary or text, or `-` for standard input; then the program's arguments.
+    #[arg(value_names = ["PROGRAM", "ARGS"], required = true, num_args = 1.., trailing_var_arg = true)]
+    program: Vec<OsString>,
 
     /// Give the program a folder of the host; may be repeated.
     ///
@@ -101,22 +94,29 @@ fn env(text: &str) -> Result<(String, String), String> {
 impl Opts {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         let options = self.adapter.options()?;
-        let bytes = self.input.read()?;
-        let component = self.component(&bytes, options)?;
+        let mut words = self.program.iter().cloned();
+        let input = Input::from(words.next().unwrap_or_default());
+        let args = words.map(text).collect::<Result<Vec<String>, Failure>>()?;
+        let bytes = input.read()?;
+        let component = Self::component(&input, &bytes, options)?;
         drop(bytes);
-        self.execute(&component)
+        self.execute(&input, args, &component)
     }
 
-    fn component(&self, bytes: &[u8], mut options: Options) -> Result<Vec<u8>, Failure> {
-        let refused = |refusal| Failure::refusal(Some(&self.input), refusal);
+    fn component(input: &Input, bytes: &[u8], mut options: Options) -> Result<Vec<u8>, Failure> {
+        let refused = |refusal| Failure::refusal(Some(input), refusal);
         // The host here has the extension, and it saves copies.
         options.prefer_extended = true;
+        // It also has WASI 0.2.12.
+        options.exit_codes = true;
         let done = componentize(bytes, &options).map_err(refused)?;
         let report = &done.report;
         if report.input.kind == Kind::Module && report.input.entry != Entry::Command {
-            return Err(Failure::new(format!("{}: there is nothing to run", self.input))
+            return Err(Failure::new(format!("{}: there is nothing to run", input))
                 .expected("a program, which exports `_start`")
-                .next_step("build it as a program, or make a component of it and call that from a host"));
+                .next_step(
+                    "build it as a program, or make a component of it and call that from a host",
+                ));
         }
         if tracing::enabled!(tracing::Level::INFO) {
             tell(report);
@@ -124,14 +124,27 @@ impl Opts {
         Ok(done.bytes)
     }
 
-    fn execute(&self, component: &[u8]) -> Result<ExitCode, Failure> {
-        let mut runner = Runner::builder()
-            .arg(self.program_name())
-            .args(self.args.iter().cloned());
+    fn execute(
+        &self,
+        input: &Input,
+        args: Vec<String>,
+        component: &[u8],
+    ) -> Result<ExitCode, Failure> {
+        let mut runner = Runner::builder().arg(program_name(input)).args(args);
         for (key, value) in &self.envs {
             runner = runner.env(key, value);
         }
         for dir in &self.dirs {
+            if !dir.host.is_dir() {
+                return Err(Failure::new(format!(
+                    "{} of --dir is not a folder",
+                    dir.host.display()
+                ))
+                .expected("GUEST:HOST, where HOST is a folder that is there")
+                .next_step(
+                    "make the folder, or check the order: the program's name for it is first",
+                ));
+            }
             runner = runner.dir(&dir.guest, &dir.host);
         }
         for preload in &self.preloads {
@@ -139,7 +152,7 @@ impl Opts {
             runner = runner.preload(preload.clone());
         }
         let failed = |error: &anyhow::Error, next_step: &str| {
-            Failure::new(format!("cannot run {}", self.input))
+            Failure::new(format!("cannot run {}", input))
                 .causes(error)
                 .next_step(next_step)
         };
@@ -155,14 +168,23 @@ impl Opts {
         // What the system cannot say is at least no success.
         Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
     }
+}
 
-    /// What the program finds as its own name.
-    fn program_name(&self) -> String {
-        match self.input.path().file_name() {
-            Some(name) if !self.input.is_stdin() => name.to_string_lossy().into_owned(),
-            _ => "program".to_string(),
-        }
+/// What the program finds as its own name.
+fn program_name(input: &Input) -> String {
+    match input.path().file_name() {
+        Some(name) if !input.is_stdin() => name.to_string_lossy().into_owned(),
+        _ => "program".to_string(),
     }
+}
+
+/// WASI knows text only.
+fn text(word: OsString) -> Result<String, Failure> {
+    word.into_string().map_err(|word| {
+        Failure::new(format!("the argument {} is no text", word.display()))
+            .expected("UTF-8, which is all that a WASI program can take")
+            .next_step("write it in another way")
+    })
 }
 
 /// The program may cope, or never load this model, so it is not stopped here.
