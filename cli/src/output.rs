@@ -100,6 +100,8 @@ fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     if let Some(usual) = usual_permissions() {
         builder.permissions(usual);
     }
+    // Says what is wrong with the folder, if anything is.
+    std::fs::metadata(folder)?;
     // The error would name the temporary file, which nobody knows.
     let mut file = builder
         .tempfile_in(folder)
