@@ -200,7 +200,7 @@ pub fn analyze(bytes: &[u8]) -> Result<Analysis, Refusal> {
     analyze_binary(&crate::input::read(bytes)?, Code::Validate)
 }
 
-/// Whether the code is validated now.
+/// Whether code, elements and data are validated now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Code {
     /// Yes.
@@ -321,14 +321,21 @@ fn collect(wasm: &[u8], code: Code) -> Result<Collected, Refusal> {
             // The validator would miss the bodies.
             return Ok(collected);
         }
-        match validator.payload(&payload).map_err(bad)? {
-            ValidPayload::Func(function, body) => {
-                let mut function = function.into_validator(allocations);
-                function.validate(&body).map_err(bad)?;
-                allocations = function.into_allocations();
+        let later = code == Code::Later
+            && matches!(
+                payload,
+                Payload::ElementSection(_) | Payload::DataSection(_)
+            );
+        if !later {
+            match validator.payload(&payload).map_err(bad)? {
+                ValidPayload::Func(function, body) => {
+                    let mut function = function.into_validator(allocations);
+                    function.validate(&body).map_err(bad)?;
+                    allocations = function.into_allocations();
+                }
+                ValidPayload::End(_) => return Ok(collected),
+                _ => {}
             }
-            ValidPayload::End(_) => return Ok(collected),
-            _ => {}
         }
         collected.payload(&payload, &validator, wasm).map_err(bad)?;
     }
