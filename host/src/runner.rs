@@ -22,6 +22,10 @@ use wasmtime_wasi::cli::{StdinStream, StdoutStream};
 use wasmtime_wasi::p2::bindings::Command;
 use wasmtime_wasi::{FsPerms, I32Exit, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
+/// Size of the stack that a program and the host's functions below it share. Backends may recurse
+/// deeper than Wasmtime's default allows; only what is used takes memory.
+const STACK_SIZE: usize = 16 << 20;
+
 /// A store's data: WASI, the models, and one table for both.
 pub struct State {
     wasi: WasiCtx,
@@ -110,6 +114,7 @@ impl RunnerBuilder {
     /// The runner.
     pub fn build(self) -> anyhow::Result<Runner> {
         let mut config = Config::new();
+        config.async_stack_size(STACK_SIZE);
         if self.cache {
             match Cache::new(CacheConfig::new()) {
                 Ok(cache) => {

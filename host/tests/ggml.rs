@@ -318,6 +318,26 @@ fn a_grammar_is_obeyed() {
 }
 
 #[test]
+fn what_would_exhaust_the_host_is_too_large() {
+    let mut context = open(&load(&TinyModel::new(), GREEDY));
+    set(&mut *context, 0, "x");
+    let deep = format!(
+        "root ::= {}\"a\"{}",
+        "(".repeat(100_000),
+        ")".repeat(100_000)
+    );
+    let long: String = (0..5000)
+        .map(|i| format!("r{i} ::= r{}\n", i + 1))
+        .collect();
+    for grammar in [deep, long] {
+        let options = serde_json::json!({ "grammar": grammar }).to_string();
+        set(&mut *context, 1, &options);
+        let error = context.compute().unwrap_err();
+        assert_eq!(error.code, ErrorCode::TooLarge, "{error}");
+    }
+}
+
+#[test]
 fn embeddings_have_length_one_and_depend_on_the_prompt() {
     let graph = load(
         &TinyModel::new(),
@@ -534,4 +554,39 @@ fn a_real_model_knows_a_capital() {
         steps.extend_from_slice(&context.step_output(0).unwrap());
     }
     assert_eq!(steps, answer.as_bytes());
+}
+
+/// Changed bytes of a header either load or are an error; they never end the process.
+#[test]
+#[ignore = "takes a while; an abort of the process is the failure"]
+fn changed_headers_never_end_the_process() {
+    let good = TinyModel::new().to_gguf();
+    let header = good
+        .windows(18)
+        .position(|w| w == b"token_embd.weight\x02")
+        .unwrap_or(9000)
+        + 1500;
+    let mut state = 1_u64;
+    let mut random = move || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize
+    };
+    let mut loaded = 0;
+    for _ in 0..20_000 {
+        let mut bytes = good.clone();
+        for _ in 0..=random() % 3 {
+            let at = random() % header;
+            bytes[at] = [0, 1, 0xff, bytes[at] ^ (1 << (random() % 8))][random() % 4];
+        }
+        if let Ok(graph) = load_bytes(bytes, GREEDY) {
+            loaded += 1;
+            let mut context = open(&graph);
+            set(&mut *context, 0, "abc");
+            // Any result will do.
+            let _ = context.compute();
+        }
+    }
+    println!("{loaded} of 20000 loaded");
 }

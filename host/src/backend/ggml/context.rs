@@ -11,7 +11,7 @@
 use super::options::Options;
 use super::owned::OwnedContext;
 use super::sampler::Sampler;
-use super::{Weights, llama_backend, log};
+use super::{Weights, llama_backend, log, memory};
 use crate::backend::{ExecutionContext, no_output_yet, no_such_output};
 use crate::{Bytes, Error, ErrorCode, OutputDescription, Tensor};
 use llama_cpp_2::DecodeError;
@@ -457,6 +457,24 @@ fn default_threads() -> i32 {
 
 impl Session {
     fn new(weights: &Arc<Weights>, settings: Settings) -> Result<Self, Error> {
+        let tokens = match settings.ctx_size {
+            0 => weights.model.n_ctx_train(),
+            size => size,
+        };
+        let needed = memory::context_size(&weights.model, tokens);
+        if let Some(available) = memory::available()
+            && needed > available
+        {
+            return Err(Error::new(
+                ErrorCode::TooLarge,
+                format!(
+                    "a context of {tokens} tokens takes about {} MiB, and {} MiB are free: set a \
+                     smaller `ctx-size`",
+                    needed >> 20,
+                    available >> 20
+                ),
+            ));
+        }
         let params = LlamaContextParams::default()
             .with_n_ctx(NonZeroU32::new(settings.ctx_size))
             .with_n_batch(settings.batch_size)
@@ -468,14 +486,10 @@ impl Session {
         let (llama, reason) = log::capture(|| OwnedContext::new(backend, weights.clone(), params));
         let llama = llama.map_err(|error| {
             let reason = if reason.is_empty() { error.to_string() } else { reason };
-            let size = match settings.ctx_size {
-                0 => format!("{}, the model's own", weights.model.n_ctx_train()),
-                size => size.to_string(),
-            };
             Error::new(
                 ErrorCode::RuntimeError,
                 format!(
-                    "llama.cpp cannot make a context of {size} tokens: {reason}; a smaller `ctx-size` \
+                    "llama.cpp cannot make a context of {tokens} tokens: {reason}; a smaller `ctx-size` \
                      or `batch-size` takes less memory"
                 ),
             )

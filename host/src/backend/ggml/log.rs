@@ -82,13 +82,16 @@ impl Log {
         if line.trim().is_empty() {
             return;
         }
-        if self.level == sys::GGML_LOG_LEVEL_ERROR || self.level == sys::GGML_LOG_LEVEL_WARN {
-            if let Some(captured) = &mut self.captured {
-                if captured.len() < QUOTE_LIMIT {
-                    captured.extend(line.chars().take(QUOTE_LIMIT));
-                    captured.push('\n');
-                }
-            }
+        let matters = matches!(
+            self.level,
+            sys::GGML_LOG_LEVEL_ERROR | sys::GGML_LOG_LEVEL_WARN
+        );
+        if let Some(captured) = &mut self.captured
+            && matters
+            && captured.len() < QUOTE_LIMIT
+        {
+            captured.extend(line.chars().take(QUOTE_LIMIT));
+            captured.push('\n');
         }
         match self.level {
             sys::GGML_LOG_LEVEL_ERROR => tracing::debug!(target: "llama_cpp", "error: {line}"),

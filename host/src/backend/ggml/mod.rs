@@ -7,6 +7,7 @@
 mod context;
 mod gguf;
 mod log;
+mod memory;
 pub mod options;
 mod owned;
 mod sampler;

@@ -11,6 +11,10 @@ use llama_cpp_2::token::LlamaToken;
 const MIROSTAT_TAU: f32 = 5.0;
 /// How many tokens Mirostat 1 looks at, as in its paper.
 const MIROSTAT_M: i32 = 100;
+/// How deep the groups of a grammar may nest.
+const MAX_GROUPS: usize = 100;
+/// How many rules a grammar may have.
+const MAX_RULES: usize = 2000;
 
 /// A chain of llama.cpp's samplers, and a grammar that comes before them.
 pub(super) struct Sampler {
@@ -63,13 +67,7 @@ impl Sampler {
         }
         let grammar = match options.grammar.as_str() {
             "" => None,
-            grammar => Some(
-                LlamaSampler::grammar(model, grammar, "root").map_err(|error| {
-                    Error::invalid(format!(
-                        "option `grammar`: expected a GBNF grammar with a rule `root`: {error}"
-                    ))
-                })?,
-            ),
+            grammar => Some(make_grammar(model, grammar)?),
         };
         Ok(Self {
             chain: LlamaSampler::chain(samplers, true),
@@ -111,4 +109,33 @@ impl Sampler {
         }
         Ok(token)
     }
+}
+
+/// Parses a grammar. llama.cpp recurses into groups and from rule to rule, so both are limited.
+fn make_grammar(model: &LlamaModel, grammar: &str) -> Result<LlamaSampler, Error> {
+    let mut depth = 0_usize;
+    let mut deepest = 0;
+    for byte in grammar.bytes() {
+        match byte {
+            b'(' => depth += 1,
+            b')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    let rules = grammar.matches("::=").count();
+    if deepest > MAX_GROUPS || rules > MAX_RULES {
+        return Err(Error::new(
+            ErrorCode::TooLarge,
+            format!(
+                "option `grammar`: expected at most {MAX_RULES} rules and groups nested {MAX_GROUPS} \
+                 deep, found {rules} rules and {deepest} deep"
+            ),
+        ));
+    }
+    LlamaSampler::grammar(model, grammar, "root").map_err(|error| {
+        Error::invalid(format!(
+            "option `grammar`: expected a GBNF grammar with a rule `root`: {error}"
+        ))
+    })
 }
