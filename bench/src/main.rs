@@ -1,2 +1,96 @@
-//! placeholder
-fn main() {}
+//! Figures: what the adapter costs beside the alternatives.
+//!
+//! Four tables, each with its targets: the time of one inference cycle, the same against the number of
+//! live contexts, sizes, and the time to componentize. Everything that is compared runs in this one
+//! process, in turns, because a machine's speed changes from minute to minute; the shortest of many
+//! rounds counts, because everything that interferes only adds.
+
+mod contexts;
+mod cycle;
+mod encode;
+mod guests;
+mod machine;
+mod measure;
+mod null;
+mod sizes;
+mod table;
+
+use anyhow::Result;
+use clap::Parser;
+use serde_json::json;
+use table::Table;
+
+/// Measures what the adapter costs beside the alternatives, and prints tables.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// Fewer rounds and sizes: shows that everything runs, the times are rough
+    #[arg(long)]
+    quick: bool,
+    /// Print JSON instead of text
+    #[arg(long)]
+    json: bool,
+    /// Only these tables
+    #[arg(value_name = "TABLE")]
+    only: Vec<Which>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Which {
+    /// One cycle of inference
+    Cycle,
+    /// One cycle against the number of live contexts
+    Contexts,
+    /// Sizes
+    Sizes,
+    /// The time to componentize
+    Componentize,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let wanted = |which| arguments.only.is_empty() || arguments.only.contains(&which);
+    let effort = if arguments.quick {
+        measure::Effort::QUICK
+    } else {
+        measure::Effort::FULL
+    };
+    let machine = machine::describe();
+    if !arguments.json {
+        println!("{machine}");
+    }
+    let mut tables = Vec::new();
+    let mut done = |table: Table| {
+        if !arguments.json {
+            println!("\n{table}");
+        }
+        tables.push(table);
+    };
+    if wanted(Which::Cycle) {
+        for table in cycle::tables(&effort)? {
+            done(table);
+        }
+    }
+    if wanted(Which::Contexts) {
+        done(contexts::table(&effort)?);
+    }
+    if wanted(Which::Sizes) {
+        for table in sizes::tables()? {
+            done(table);
+        }
+    }
+    if wanted(Which::Componentize) {
+        done(encode::table(&effort)?);
+    }
+    if arguments.json {
+        let tables: Vec<_> = tables.iter().map(Table::json).collect();
+        let report = json!({ "machine": machine, "quick": arguments.quick, "tables": tables });
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        let (passed, all) = tables.iter().fold((0, 0), |(passed, all), table| {
+            (passed + table.passed(), all + table.targets.len())
+        });
+        println!("\n{passed} of {all} targets pass");
+    }
+    Ok(())
+}

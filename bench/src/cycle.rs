@@ -1,0 +1,79 @@
+//! One cycle of inference: set_input of N bytes, compute, get_output of 4,004 bytes.
+
+use crate::guests::{Guests, Variant};
+use crate::measure::{Effort, Repeat, Time, in_turns};
+use crate::table::{Table, Target};
+use anyhow::Result;
+use std::hint::black_box;
+
+/// Sizes of the input; the first is the least, the third an image of 224 × 224 in `f32`.
+const SIZES: [u32; 4] = [16, 4_096, 602_112, 6_021_120];
+
+/// From here on copying is what a cycle consists of.
+const LARGE: u32 = 100_000;
+
+/// One table for each size of the input.
+pub(crate) fn tables(effort: &Effort) -> Result<Vec<Table>> {
+    let guests = Guests::compile()?;
+    let sizes = SIZES
+        .iter()
+        .filter(|size| !effort.quick || **size <= 602_112);
+    sizes.map(|size| table(effort, &guests, *size)).collect()
+}
+
+fn table(effort: &Effort, guests: &Guests, size: u32) -> Result<Table> {
+    let from = vec![1_u8; size as usize];
+    let mut to = vec![0_u8; size as usize];
+    let mut things: Vec<Repeat<'_>> = vec![Box::new(|count| {
+        for _ in 0..count {
+            black_box(&mut to).copy_from_slice(black_box(&from));
+        }
+        Ok(())
+    })];
+    for variant in Variant::ALL {
+        let mut guest = guests.start(variant, size)?;
+        things.push(Box::new(move |count| guest.run(count)));
+    }
+    let times = in_turns(effort, &mut things)?;
+    let core = times[1].best;
+    let names = ["plain memcpy of N"]
+        .into_iter()
+        .chain(Variant::ALL.map(Variant::name));
+    let rows = names
+        .zip(&times)
+        .map(|(name, time)| {
+            vec![
+                name.to_string(),
+                format!("{:.2} µs", time.best),
+                format!("{:.2} µs", time.median),
+                format!("{:.2}", time.best / core),
+            ]
+        })
+        .collect();
+    Ok(Table {
+        title: format!("cycle, N = {size} bytes"),
+        columns: vec!["", "best", "median", "× (a)"],
+        rows,
+        targets: targets(size, &times),
+    })
+}
+
+fn targets(size: u32, times: &[Time]) -> Vec<Target> {
+    let [copy, core, portable, bindgen, extended] =
+        [0, 1, 2, 3, 4].map(|position: usize| times[position].best);
+    let target = |what: &str, limit, found| Target {
+        what: what.to_string(),
+        limit,
+        found,
+        unit: "µs",
+    };
+    let mut targets = vec![target("(b) ≤ (c) + memcpy", bindgen + copy, portable)];
+    if size >= LARGE {
+        let what = "(b) ≤ 0.75 × (a) + memcpy";
+        targets.push(target(what, 0.75 * core + copy, portable));
+        targets.push(target("(d) ≤ 0.75 × (a)", 0.75 * core, extended));
+    } else {
+        targets.push(target("(d) ≤ 1.0 µs", 1.0, extended));
+    }
+    targets
+}
