@@ -556,10 +556,9 @@ fn a_real_model_knows_a_capital() {
     assert_eq!(steps, answer.as_bytes());
 }
 
-/// Changed bytes of a header either load or are an error; they never end the process.
+/// Changed bytes of a header either load or are an error; an abort of the process is the failure.
 #[test]
-#[ignore = "takes a while; an abort of the process is the failure"]
-fn changed_headers_never_end_the_process() {
+fn changed_headers_load_or_are_errors() {
     let good = TinyModel::new().to_gguf();
     let header = good
         .windows(18)
@@ -574,7 +573,7 @@ fn changed_headers_never_end_the_process() {
         (state >> 33) as usize
     };
     let mut loaded = 0;
-    for _ in 0..20_000 {
+    for _ in 0..3000 {
         let mut bytes = good.clone();
         for _ in 0..=random() % 3 {
             let at = random() % header;
@@ -588,5 +587,5 @@ fn changed_headers_never_end_the_process() {
             let _ = context.compute();
         }
     }
-    println!("{loaded} of 20000 loaded");
+    assert!(loaded > 0);
 }

@@ -3,6 +3,7 @@
 //! llama.cpp says only "null result" of a bad file, and was not made for hostile ones. This walks the
 //! header with every length checked against the file's size, and says what is wrong and where.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
@@ -14,6 +15,19 @@ const MAX_KEY: u64 = 65_535;
 const MAX_TENSOR_NAME: u64 = 64;
 /// The most dimensions that llama.cpp takes.
 const MAX_DIMENSIONS: u32 = 4;
+/// What keys that end like this may be, at least and at most: llama.cpp ends the process otherwise.
+const LIMITS: [(&str, u32, u32); 4] = [
+    ("general.alignment", 32, 1 << 16),
+    (".block_count", 1, 512),
+    (".context_length", 1, 1 << 30),
+    (".embedding_length", 1, 1 << 20),
+];
+/// The type of an unsigned 32-bit number.
+const U32: u32 = 4;
+/// The type of a string.
+const STRING: u32 = 8;
+/// The type of an array.
+const ARRAY: u32 = 9;
 /// How deep arrays may nest; real files do not nest them at all.
 const MAX_DEPTH: u32 = 2;
 
@@ -89,18 +103,54 @@ impl<R: Read + Seek> Header<R> {
         if length > MAX_KEY {
             return Err(self.corrupt(format_args!("a key of {length} bytes")));
         }
-        self.skip(length, "a key")?;
+        let key = self.string(length, "a key")?;
         let ty = self.u32("the type of a value")?;
-        self.value(ty, 0)
+        if key == b"tokenizer.ggml.tokens" {
+            return self.tokens(ty);
+        }
+        let key = String::from_utf8_lossy(&key);
+        match LIMITS.iter().find(|(name, ..)| key.ends_with(name)) {
+            Some((_, least, most)) if ty == U32 => {
+                let value = self.u32("a value")?;
+                if (*least..=*most).contains(&value) {
+                    return Ok(());
+                }
+                Err(self.corrupt(format_args!(
+                    "{value} as {key}, which is from {least} to {most} in models that llama.cpp runs"
+                )))
+            }
+            _ => self.value(ty, 0),
+        }
+    }
+
+    /// The vocabulary. llama.cpp ends the process if a token occurs twice.
+    fn tokens(&mut self, ty: u32) -> Result<(), BadGguf> {
+        let element = self.u32("the type of an array's elements")?;
+        if ty != ARRAY || element != STRING {
+            return Err(self.corrupt(format_args!("tokens that are not a list of strings")));
+        }
+        let count = self.u64("the length of an array")?;
+        let mut tokens = HashSet::new();
+        for _ in 0..count {
+            let length = self.u64("the length of a token")?;
+            let mut token = self.string(length, "a token")?;
+            // llama.cpp reads them as C strings.
+            token.truncate(token.iter().position(|b| *b == 0).unwrap_or(token.len()));
+            // llama.cpp gives empty ones names of their own.
+            if !token.is_empty() && !tokens.insert(token) {
+                return Err(self.corrupt(format_args!("a token that occurs twice")));
+            }
+        }
+        Ok(())
     }
 
     fn value(&mut self, ty: u32, depth: u32) -> Result<(), BadGguf> {
         match ty {
-            8 => {
+            STRING => {
                 let length = self.u64("the length of a string")?;
                 self.skip(length, "a string")
             }
-            9 if depth < MAX_DEPTH => {
+            ARRAY if depth < MAX_DEPTH => {
                 let element = self.u32("the type of an array's elements")?;
                 let count = self.u64("the length of an array")?;
                 if let Some(size) = scalar_size(element) {
@@ -155,6 +205,20 @@ impl<R: Read + Seek> Header<R> {
         self.ensure(N as u64, what)?;
         self.input.read_exact(&mut bytes).map_err(unreadable)?;
         self.at += N as u64;
+        Ok(bytes)
+    }
+
+    fn string(&mut self, length: u64, what: &str) -> Result<Vec<u8>, BadGguf> {
+        self.ensure(length, what)?;
+        let mut bytes = Vec::new();
+        (&mut self.input)
+            .take(length)
+            .read_to_end(&mut bytes)
+            .map_err(unreadable)?;
+        if bytes.len() as u64 != length {
+            return Err(self.truncated(what));
+        }
+        self.at += length;
         Ok(bytes)
     }
 
