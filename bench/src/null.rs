@@ -5,8 +5,8 @@
 //!
 //! - The interface for core modules lends the tensor (`set_input(&Tensor)`), so it is copied, into
 //!   the allocation of the input before. It asks for outputs by value, so that is copied as well.
-//! - The interface for components gives tensors away, so nothing is copied to keep them. It wants
-//!   outputs by value too.
+//! - The interface for components gives tensors away with the computation that they are for, so
+//!   nothing is copied, and they are let go when it is done. It wants outputs by value too.
 
 use wasmtime_wasi_nn::backend::{
     BackendError, BackendExecutionContext, BackendFromDir, BackendGraph, BackendInner, Id,
@@ -63,7 +63,6 @@ impl BackendGraph for NullGraph {
     fn init_execution_context(&self) -> Result<ExecutionContext, BackendError> {
         let context: Box<dyn BackendExecutionContext> = Box::new(NullContext {
             lent: None,
-            given: Vec::new(),
             output: vec![0; OUTPUT],
         });
         Ok(context.into())
@@ -72,7 +71,6 @@ impl BackendGraph for NullGraph {
 
 struct NullContext {
     lent: Option<Tensor>,
-    given: Vec<NamedTensor>,
     output: Vec<u8>,
 }
 
@@ -113,7 +111,7 @@ impl BackendExecutionContext for NullContext {
         let Some(inputs) = inputs else {
             return Ok(None);
         };
-        self.given = inputs;
+        std::hint::black_box(&inputs);
         Ok(Some(vec![NamedTensor {
             name: "0".into(),
             tensor: self.tensor(),

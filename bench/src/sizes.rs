@@ -122,7 +122,7 @@ impl Parts {
     }
 }
 
-/// The core module in a component that imports `wasi:nn`: the adapter without its unused parts.
+/// The core module in a component that imports from WIT packages of nn: the adapter without its unused parts.
 fn adapter_inside(component: &[u8]) -> Result<&[u8]> {
     for payload in Parser::new(0).parse_all(component) {
         if let Payload::ModuleSection {
@@ -131,19 +131,20 @@ fn adapter_inside(component: &[u8]) -> Result<&[u8]> {
         } = payload?
         {
             let module = &component[usize::try_from(range.start)?..usize::try_from(range.end)?];
-            if imports_wasi_nn(module)? {
+            if imports_nn(module)? {
                 return Ok(module);
             }
         }
     }
-    None.context("the component has no core module that imports wasi:nn")
+    None.context("the component has no adapter for nn")
 }
 
-fn imports_wasi_nn(module: &[u8]) -> Result<bool> {
+fn imports_nn(module: &[u8]) -> Result<bool> {
     for payload in Parser::new(0).parse_all(module) {
         if let Payload::ImportSection(section) = payload? {
             for import in section.into_imports() {
-                if import?.module.starts_with("wasi:nn/") {
+                let module = import?.module;
+                if module.starts_with("wasi:nn/") || module.starts_with("llm-wasi:nn/") {
                     return Ok(true);
                 }
             }
