@@ -190,6 +190,13 @@ impl Context {
                 "no computation has begun",
             ));
         };
+        // A negative `n-predict` is no limit.
+        if u64::try_from(self.options.n_predict).is_ok_and(|limit| self.generated as u64 >= limit) {
+            return Err(Error::new(
+                ErrorCode::EndOfSequence,
+                "as many tokens as `n-predict` allows are generated",
+            ));
+        }
         if let Some(token) = running.next.take() {
             if running.past >= session.size {
                 return Err(context_full(session.size));
@@ -213,14 +220,9 @@ impl Context {
     fn generate(&mut self) -> Result<(), Error> {
         let started = Instant::now();
         self.start()?;
-        let limit = u64::try_from(self.options.n_predict).unwrap_or(u64::MAX);
-        let mut count = 0;
         let result = loop {
-            if count == limit {
-                break Ok(());
-            }
             match self.step() {
-                Ok(()) => count += 1,
+                Ok(()) => {}
                 Err(error) if error.code == ErrorCode::EndOfSequence => break Ok(()),
                 Err(error) => break Err(error),
             }
@@ -232,7 +234,7 @@ impl Context {
             }
         };
         self.running = None;
-        let seconds = started.elapsed().as_secs_f64();
+        let (count, seconds) = (self.generated, started.elapsed().as_secs_f64());
         if self.options.enable_log {
             tracing::info!("generated {count} tokens in {seconds:.3} s");
         } else {

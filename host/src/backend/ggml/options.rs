@@ -173,7 +173,7 @@ pub static TABLE: &[OptionSpec] = &[
     option("enable-debug-log", flag!(enable_debug_log), "false", "log every step of a computation"),
     option("stream-stdout", flag!(stream_stdout), "false", "compute writes the text to standard output as it is generated"),
     option("embedding", flag!(embedding), "false", "output 0 is an embedding as JSON instead of text"),
-    option("n-predict", integer!(n_predict: i64, -2, i64::MAX), "-1", "the most tokens that compute generates; negative is no limit"),
+    option("n-predict", integer!(n_predict: i64, -2, i64::MAX), "-1", "the most tokens that are generated, in steps too; negative is no limit"),
     option("reverse-prompt", text!(reverse_prompt), "\"\"", "compute ends once the text contains this"),
     option("ctx-size", integer!(ctx_size: u32, 0, 1 << 24), "0", "tokens of prompt and text together; 0 is what the model was trained with"),
     option("batch-size", integer!(batch_size: u32, 1, 1 << 16), "2048", "the most tokens of a prompt in one call of llama.cpp"),
