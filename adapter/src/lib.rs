@@ -71,7 +71,8 @@ pub fn dialects() -> &'static [Dialect] {
 
 fn describe(dialect: &DialectSource) -> Result<Dialect> {
     let interface = llm_wasi_generator::interface::Interface::parse(dialect.name, dialect.witx)?;
-    let world = llm_wasi_generator::world::World::parse(&Target::Rc20241028.wit(Profile::Extended))?;
+    let world =
+        llm_wasi_generator::world::World::parse(&Target::Rc20241028.wit(Profile::Extended))?;
     let mapping = llm_wasi_generator::mapping::Mapping::parse(
         dialect.name,
         dialect.mapping,
