@@ -135,7 +135,7 @@ impl Runtime {
                 true,
                 self.emit_write_input_name(input_names),
             ),
-            helper("parse_decimal", 2, true, parse_decimal()),
+            helper("parse_decimal", 3, false, parse_decimal()),
             helper("keep_outputs", 3, false, self.emit_keep_outputs(named)),
             helper("find_output", 2, true, find_output(named)),
             helper("is_text", 2, true, is_text()),
@@ -1035,15 +1035,19 @@ fn write_decimal() -> Function {
     f
 }
 
-/// `(text, length) -> number, or u32::MAX`: reads a number in decimal, without leading zeros and below
-/// `u32::MAX`.
+/// `(text, length, to)`: writes the number that a text is in decimal, without leading zeros, as an `i64`;
+/// -1 for any other text.
 fn parse_decimal() -> Function {
     const TEXT: u32 = 0;
     const LENGTH: u32 = 1;
-    const DIGIT: u32 = 2;
-    const NUMBER: u32 = 3;
+    const TO: u32 = 2;
+    const DIGIT: u32 = 3;
+    const NUMBER: u32 = 4;
     let mut f = Function::new([(1, ValType::I32), (1, ValType::I64)]);
     f.instructions()
+        .local_get(TO)
+        .i64_const(-1)
+        .i64_store(word(0))
         .block(BlockType::Empty)
         // One to ten digits.
         .local_get(LENGTH)
@@ -1087,16 +1091,11 @@ fn parse_decimal() -> Function {
         .local_tee(LENGTH)
         .br_if(0)
         .end()
+        // A number beyond every index is stored too: no index equals it.
+        .local_get(TO)
         .local_get(NUMBER)
-        .i64_const(0xffff_ffff)
-        .i64_lt_u()
-        .if_(BlockType::Empty)
-        .local_get(NUMBER)
-        .i32_wrap_i64()
-        .return_()
+        .i64_store(word(0))
         .end()
-        .end()
-        .i32_const(-1)
         .end();
     f
 }
@@ -1131,14 +1130,15 @@ impl Runtime {
             .i32_eqz()
             .br_if(1)
             .local_get(LIST)
-            .local_get(LIST)
             .i32_load(word(named.name))
             .local_tee(NAME)
             .local_get(LIST)
             .i32_load(word(named.name + 4))
             .local_tee(LENGTH)
+            .local_get(LIST)
+            .i32_const(bits(named.name))
+            .i32_add()
             .call(self.parse_decimal())
-            .i32_store(word(named.name))
             .local_get(LENGTH)
             .if_(BlockType::Empty)
             .local_get(NAME)
@@ -1184,28 +1184,25 @@ fn find_output(named: NamedTensor) -> Function {
         .i32_mul()
         .i32_add()
         .local_tee(THERE)
-        .i32_load(word(named.name))
+        .i64_load(word(named.name))
         .local_get(INDEX)
-        .i32_eq()
+        .i64_extend_i32_u()
+        .i64_eq()
         .if_(BlockType::Empty)
         .local_get(THERE)
         .return_()
         .end()
         .end()
         .block(BlockType::Empty)
-        // This stands for names that are no numbers.
-        .local_get(INDEX)
-        .i32_const(-1)
-        .i32_eq()
-        .br_if(0)
         .loop_(BlockType::Empty)
         .local_get(REST)
         .i32_eqz()
         .br_if(1)
         .local_get(OUTPUT)
-        .i32_load(word(named.name))
+        .i64_load(word(named.name))
         .local_get(INDEX)
-        .i32_eq()
+        .i64_extend_i32_u()
+        .i64_eq()
         .if_(BlockType::Empty)
         .local_get(OUTPUT)
         .return_()

@@ -1,0 +1,3 @@
+//! Tests of the whole: the same programs before and after adaptation.
+
+mod sequences;
