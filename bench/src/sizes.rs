@@ -64,7 +64,6 @@ fn in_a_component() -> Result<Table> {
         (Profile::Extended, Wit::Rc20241028),
     ] {
         let options = Options {
-            dialect: Some("wasmedge".into()),
             profile: Some(profile),
             target: wit,
             ..Options::default()

@@ -49,7 +49,8 @@ pub(crate) fn emit(plan: &Plan, component_type: &[u8]) -> Result<Vec<u8>> {
         }),
     );
     let mut names = NameMap::new();
-    for (index, import) in plan.imports.iter().enumerate() {
+    // Imports have names already.
+    for import in &plan.imports {
         ensure!(
             import.payload <= layout::RETURN_AREA - 12,
             "{} {}: its result does not fit into the return area",
@@ -58,7 +59,6 @@ pub(crate) fn emit(plan: &Plan, component_type: &[u8]) -> Result<Vec<u8>> {
         );
         let ty = types.index(import.params, import.gives);
         import_section.import(&import.module, &import.name, EntityType::Function(ty));
-        names.append(u32::try_from(index)?, &import.name);
     }
 
     let mut function_section = FunctionSection::new();
@@ -179,8 +179,8 @@ impl Emitter<'_> {
         let mut f = Function::new([(u32::try_from(locals)?, ValType::I32)]);
         let mut sink = f.instructions();
         self.operations(&mut sink, &self.function.body)?;
-        // The last operation returns; what follows is never reached.
-        sink.unreachable().end();
+        // The last operation returns, so nothing is reached here and no value is missing.
+        sink.end();
         Ok(f)
     }
 
@@ -338,7 +338,7 @@ impl Emitter<'_> {
             } => {
                 self.operand(sink, *at);
                 self.operand(sink, *index);
-                let write = if *input {
+                let write = if *input && !self.plan.input_names.is_empty() {
                     self.runtime.write_input_name()
                 } else {
                     self.runtime.write_decimal()

@@ -1281,24 +1281,25 @@ fn is_text() -> Function {
         .i32_const(0x80)
         .i32_ne()
         .br_if(1);
-    // The second byte is limited where the first allows overlong forms, surrogates or too much.
-    for (first, limit, at_least) in [
-        (0xe0, 0xa0, true),
-        (0xed, 0xa0, false),
-        (0xf0, 0x90, true),
-        (0xf4, 0x90, false),
+    // Both bytes together: overlong forms of three and four bytes, surrogates, too large.
+    sink.local_get(FIRST)
+        .i32_const(8)
+        .i32_shl()
+        .local_get(SECOND)
+        .i32_or()
+        .local_set(SECOND);
+    for (from, to) in [
+        (0xe080, 0xe09f),
+        (0xeda0, 0xedbf),
+        (0xf080, 0xf08f),
+        (0xf490, 0xf4bf),
     ] {
-        sink.local_get(FIRST)
-            .i32_const(first)
-            .i32_eq()
-            .local_get(SECOND)
-            .i32_const(limit);
-        if at_least {
-            sink.i32_lt_u();
-        } else {
-            sink.i32_ge_u();
-        }
-        sink.i32_and().br_if(1);
+        sink.local_get(SECOND)
+            .i32_const(from)
+            .i32_sub()
+            .i32_const(to - from + 1)
+            .i32_lt_u()
+            .br_if(1);
     }
     sink.local_get(TEXT)
         .i32_const(1)

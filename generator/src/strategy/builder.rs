@@ -1,6 +1,6 @@
 //! Collects a function's variables and operations, and the plan's imports as they are needed.
 
-use crate::mapping::{Mapping, Number};
+use crate::mapping::{Action, Mapping, Number};
 use crate::place::Place;
 use crate::plan::{
     Call, Errno, ErrorId, ErrorPath, Expression, Failure, Field, Gives, Import, ImportId, Operand,
@@ -222,6 +222,19 @@ impl<'a> Builder<'a> {
     /// Whether some function computes in steps.
     pub(super) fn has_steps(&self) -> bool {
         self.mapping.errno.end_of_sequence.is_some()
+    }
+
+    /// Whether some function loads a model together with a configuration.
+    pub(super) fn has_configuration(&self) -> bool {
+        self.mapping.functions.iter().any(|(_, action)| {
+            matches!(
+                action,
+                Action::LoadByName {
+                    configuration: Some(_),
+                    ..
+                }
+            )
+        })
     }
 
     fn intern(&mut self, import: Import) -> ImportId {

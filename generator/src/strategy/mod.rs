@@ -264,16 +264,18 @@ fn lower(
                 record,
                 resource: opened.into(),
             });
-            let made = Context {
-                record,
-                resource: opened,
-            };
-            let give_up = b.nested(|b| {
-                close(b, strategy, made)?;
-                b.fail(&errno.out_of_memory);
-                Ok(())
-            })?;
-            strategy.configure_context(b, graph, record, give_up)?;
+            if b.has_configuration() {
+                let made = Context {
+                    record,
+                    resource: opened,
+                };
+                let give_up = b.nested(|b| {
+                    close(b, strategy, made)?;
+                    b.fail(&errno.out_of_memory);
+                    Ok(())
+                })?;
+                strategy.configure_context(b, graph, record, give_up)?;
+            }
             b.write(context, handle.into());
         }
         Action::SetInput {
