@@ -283,3 +283,34 @@ fn a_million_cycles_leave_nothing() {
     );
     assert_eq!(before, after, "pages, resources, graphs, contexts");
 }
+
+/// Guests in C, Rust and Go that fill their heaps with patterns between nn calls, the first of them
+/// before its allocator has started.
+#[test]
+fn the_guests_allocators_are_left_alone() {
+    for name in [
+        "memory_pressure",
+        "memory_pressure_first",
+        "pressure",
+        "go_pressure",
+    ] {
+        let file = format!(
+            "{}/../fixtures/wasm/{name}.wasm",
+            env!("CARGO_MANIFEST_DIR")
+        );
+        let module = std::fs::read(&file).unwrap_or_else(|error| panic!("{file}: {error}"));
+        let component =
+            llm_wasi_componentize::componentize(&module, &Way::portable("wasi-nn").options())
+                .unwrap_or_else(|refusal| panic!("{name}: {refusal}"));
+        let mut machine = AdaptedProgram::new(&component.bytes).start();
+        match machine.run() {
+            Ok(Ok(())) => {}
+            // Go's programs always end by an exit.
+            Err(error)
+                if error
+                    .downcast_ref::<wasmtime_wasi::I32Exit>()
+                    .is_some_and(|exit| exit.0 == 0) => {}
+            other => panic!("{name} ended with {other:?}"),
+        }
+    }
+}
