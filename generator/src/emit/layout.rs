@@ -19,6 +19,9 @@ pub(super) const SIZE_CLASSES: u32 = 120;
 /// In front of each block: the address of its free list's head, and its capacity in bytes.
 pub(super) const BLOCK_HEADER: u32 = 8;
 
+/// Where elements of an input begin: at the start of a cache line, where copies are fastest.
+pub(super) const INPUT_ALIGNMENT: u32 = 64;
+
 /// Offsets in the state, which depend on the room that names take.
 pub(super) struct State {
     pub(super) scratch: u32,
@@ -84,5 +87,7 @@ pub(super) mod input {
     pub(crate) const RANK: u32 = 8;
     pub(crate) const TYPE: u32 = 12;
     pub(crate) const LENGTH: u32 = 16;
-    pub(crate) const SIZE: u32 = 20;
+    /// Address of the elements, behind the dimensions in the block.
+    pub(crate) const DATA: u32 = 20;
+    pub(crate) const SIZE: u32 = 24;
 }

@@ -493,15 +493,6 @@ impl Emitter<'_> {
     fn get(&self, sink: &mut InstructionSink<'_>, record: Operand, field: Field) {
         self.operand(sink, record);
         match field {
-            // The elements follow the dimensions.
-            Field::InputData => {
-                sink.i32_load(word(input::BLOCK));
-                self.operand(sink, record);
-                sink.i32_load(word(input::RANK))
-                    .i32_const(2)
-                    .i32_shl()
-                    .i32_add();
-            }
             Field::OutputTensor => {
                 let tensor = self.plan.named_tensor.map_or(0, |named| named.tensor);
                 sink.i32_load(word(tensor));
@@ -684,7 +675,8 @@ fn offset(field: Field) -> u32 {
         Field::InputCount => record::INPUT_COUNT,
         Field::StepsEnded => record::STEPS_ENDED,
         Field::InputIndex => input::INDEX,
-        Field::InputDimensions | Field::InputData => input::BLOCK,
+        Field::InputDimensions => input::BLOCK,
+        Field::InputData => input::DATA,
         Field::InputRank => input::RANK,
         Field::InputType => input::TYPE,
         Field::InputLength => input::LENGTH,

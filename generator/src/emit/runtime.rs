@@ -3,7 +3,9 @@
 //! They are written in WebAssembly by hand, one Rust function each, and call each other by the indexes
 //! in [`Runtime`]. wit-component removes those that a component does not need.
 
-use super::layout::{BLOCK_HEADER, PAGE, STATE_OFFSET, State, input, record, table};
+use super::layout::{
+    BLOCK_HEADER, INPUT_ALIGNMENT, PAGE, STATE_OFFSET, State, input, record, table,
+};
 use crate::plan::NamedTensor;
 use wasm_encoder::{BlockType, Function, InstructionSink, MemArg, MemArgTarget, ValType};
 
@@ -692,6 +694,14 @@ fn add_to_word(sink: &mut InstructionSink<'_>, address: u32, offset: u32, amount
         .i32_store(word(offset));
 }
 
+/// Adds the constant to a local.
+fn add_to_local(sink: &mut InstructionSink<'_>, local: u32, amount: i32) {
+    sink.local_get(local)
+        .i32_const(amount)
+        .i32_add()
+        .local_set(local);
+}
+
 /// `(table, resource) -> record`: adds a record with the next handle. `reserve` has made room.
 fn append() -> Function {
     const TABLE: u32 = 0;
@@ -770,6 +780,8 @@ impl Runtime {
             .i64_shl()
             .local_get(LENGTH)
             .i64_extend_i32_u()
+            .i64_add()
+            .i64_const((INPUT_ALIGNMENT - 4).into())
             .i64_add()
             .local_tee(NEEDED)
             .i64_const(32)
@@ -898,16 +910,51 @@ impl Runtime {
             .local_get(ITEM)
             .local_get(LENGTH)
             .i32_store(word(input::LENGTH))
+            // Dimensions are few: a call of the host for `memory.copy` would take longer.
+            .block(BlockType::Empty)
+            .loop_(BlockType::Empty)
+            .local_get(RANK)
+            .i32_eqz()
+            .br_if(1)
             .local_get(BLOCK)
             .local_get(DIMENSIONS)
-            .local_get(RANK)
-            .i32_const(2)
-            .i32_shl()
-            .local_tee(RANK)
-            .memory_copy(0, 0)
+            .i32_load(unaligned(0))
+            .i32_store(word(0));
+        add_to_local(&mut sink, BLOCK, 4);
+        add_to_local(&mut sink, DIMENSIONS, 4);
+        add_to_local(&mut sink, RANK, -1);
+        sink.br(0)
+            .end()
+            .end()
+            .local_get(ITEM)
             .local_get(BLOCK)
-            .local_get(RANK)
+            .i32_const(bits(INPUT_ALIGNMENT - 1))
             .i32_add()
+            .i32_const(-bits(INPUT_ALIGNMENT))
+            .i32_and()
+            .local_tee(BLOCK)
+            .i32_store(word(input::DATA))
+            // From the end to the start: the host reads from the start soon, and finds in the cache
+            // what was written last.
+            .block(BlockType::Empty)
+            .loop_(BlockType::Empty)
+            .local_get(LENGTH)
+            .i32_const(bits(PAGE))
+            .i32_le_u()
+            .br_if(1)
+            .local_get(BLOCK);
+        add_to_local(&mut sink, LENGTH, -bits(PAGE));
+        sink.local_get(LENGTH)
+            .i32_add()
+            .local_get(DATA)
+            .local_get(LENGTH)
+            .i32_add()
+            .i32_const(bits(PAGE))
+            .memory_copy(0, 0)
+            .br(0)
+            .end()
+            .end()
+            .local_get(BLOCK)
             .local_get(DATA)
             .local_get(LENGTH)
             .memory_copy(0, 0)
