@@ -30,6 +30,9 @@ struct Arguments {
     /// Print JSON instead of text
     #[arg(long)]
     json: bool,
+    /// Sizes of the input in bytes, multiples of 4, instead of the usual ones
+    #[arg(long, value_name = "N", value_delimiter = ',')]
+    input: Vec<u32>,
     /// Only these tables
     #[arg(value_name = "TABLE")]
     only: Vec<Which>,
@@ -67,7 +70,7 @@ fn main() -> Result<()> {
         tables.push(table);
     };
     if wanted(Which::Cycle) {
-        for table in cycle::tables(&effort)? {
+        for table in cycle::tables(&effort, &arguments.input)? {
             done(table);
         }
     }
