@@ -4,9 +4,15 @@
 //! 2. [`machine`] runs one as a core module on Wasmtime's host for core modules, or adapted on its WIT
 //!    host, and makes the same calls on either.
 //! 3. [`backend`] is the one deterministic backend below both.
-//! 4. [`differences`] is the one table of what is deliberately not the same.
+//! 4. [`calls`] has single calls with everything that they need in memory.
+//! 5. [`script`] generates calls, [`hazards`] says what is odd about one, [`runner`] runs properties.
+//! 6. [`differences`] lists where the two may differ.
 
 pub mod backend;
+pub mod calls;
 pub mod differences;
 pub mod guest;
+pub mod hazards;
 pub mod machine;
+pub mod runner;
+pub mod script;

@@ -107,7 +107,7 @@ impl Machine for Core {
         let called = quietly(|| export.call(&mut self.store, &arguments, &mut results));
         match called {
             None => Outcome::Panic,
-            Some(Err(error)) => Outcome::Trap(format!("{error:?}")),
+            Some(Err(error)) => Outcome::Trap(format!("{error:#}")),
             Some(Ok(())) => Outcome::Errno(results[0].unwrap_i32() as u32),
         }
     }
@@ -120,6 +120,8 @@ impl Machine for Core {
     }
 
     fn read(&mut self, at: u32, length: u32) -> Vec<u8> {
+        // The same writes as on a component, where there is no other way.
+        self.number("peek", &[at, length]);
         let mut bytes = vec![0; length as usize];
         let memory = self.memory();
         memory
@@ -277,7 +279,7 @@ impl Machine for Adapted {
         let mut results = [ComponentVal::U32(0)];
         match quietly(|| export.call(&mut self.store, &arguments, &mut results)) {
             None => Outcome::Panic,
-            Some(Err(error)) => Outcome::Trap(format!("{error:?}")),
+            Some(Err(error)) => Outcome::Trap(format!("{error:#}")),
             Some(Ok(())) => match &results[0] {
                 ComponentVal::U32(errno) => Outcome::Errno(*errno),
                 other => panic!("{function} gave {other:?}"),

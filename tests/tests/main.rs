@@ -1,3 +1,6 @@
 //! Tests of the whole: the same programs before and after adaptation.
 
-mod sequences;
+mod differences;
+mod differential;
+mod fixtures;
+mod leaks;
