@@ -16,7 +16,7 @@ test:
 	@scripts/setup.sh build
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets -- -D warnings
-	LLM_WASI_SMOLLM2="$$PWD/$$(scripts/setup.sh model | tail -n 1)" cargo test --release --workspace
+	LLM_WASI_SMOLLM2="$$(scripts/setup.sh model)" cargo test --release --workspace
 
 demo: build
 	@scripts/demo.sh
