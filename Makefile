@@ -1,24 +1,23 @@
 # `make test` and `make demo` are all that a fresh machine needs: each installs what it lacks and says so.
 
-.PHONY: help build test demo bench fixtures
+.PHONY: help build test demo bench fixtures advisories
 
 help:
-	@echo "make test      format, lints and every test"
-	@echo "make demo      a legacy program answers with a real model"
-	@echo "make bench     prints what the adapter costs beside the alternatives"
-	@echo "make fixtures  rebuilds the committed guests"
+	@echo "make test        format, lints, licences and every test"
+	@echo "make demo        a legacy program answers with a real model"
+	@echo "make bench       prints what the adapter costs beside the alternatives"
+	@echo "make build       the program, target/release/llm-wasi"
+	@echo "make fixtures    rebuilds the committed guests"
+	@echo "make advisories  asks RustSec about the dependencies; needs github.com"
 
 build:
 	@scripts/setup.sh build
 	cargo build --release --package llm-wasi
 
 test:
-	@scripts/setup.sh build
-	cargo fmt --all --check
-	cargo clippy --release --workspace --all-targets -- -D warnings
-	LLM_WASI_SMOLLM2="$$(scripts/setup.sh model)" cargo test --release --workspace
+	@scripts/test.sh
 
-demo: build
+demo:
 	@scripts/demo.sh
 
 bench:
@@ -27,3 +26,6 @@ bench:
 
 fixtures:
 	fixtures/build.sh
+
+advisories:
+	"$$(scripts/setup.sh deny)" check advisories

@@ -1,7 +1,7 @@
 # Sourced by the scripts here. The working folder is the repository's root afterwards.
 # shellcheck shell=bash
 
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 target=${CARGO_TARGET_DIR:-$PWD/target}
 case $target in /*) ;; *) target=$PWD/$target ;; esac
 # Models and tools: outlives `cargo clean` when it is set to a folder elsewhere.

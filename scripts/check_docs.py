@@ -1,0 +1,65 @@
+"""Checks the documents: links to files and headings lead somewhere, `make` targets and mentioned
+scripts exist. Prints what does not, and exits with 1 then."""
+
+import pathlib
+import re
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+LINK = re.compile(r"\[[^\]]*\]\(([^()\s]+)\)")
+CODE = re.compile(r"`([^`\n]+)`")
+PROSE_OF_A_PATH = re.compile(r"(?:[\w.-]+/)+[\w.-]*")
+
+
+def anchors(text):
+    """The anchors of a document's headings, as GitHub makes them."""
+    found = set()
+    for heading in re.findall(r"^#+ +(.*)$", without_fences(text), re.M):
+        heading = re.sub(r"[^\w\- ]", "", heading.strip().lower())
+        found.add(heading.replace(" ", "-"))
+    return found
+
+
+def without_fences(text):
+    return re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)
+
+
+def main():
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT, check=True, capture_output=True, text=True,
+    ).stdout.split("\0")
+    documents = sorted(ROOT / name for name in listed if name.endswith(".md") and (ROOT / name).is_file())
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
+    folders = {name.split("/")[0] for name in listed if "/" in name}
+    wrong = []
+    for document in documents:
+        text = document.read_text()
+        name = document.relative_to(ROOT)
+        prose = without_fences(text)
+        for link in LINK.findall(prose):
+            if re.match(r"[a-z]+:", link):
+                continue
+            path, _, anchor = link.partition("#")
+            target = (document.parent / path).resolve() if path else document
+            if not target.exists():
+                wrong.append(f"{name}: the link {link} leads to no file")
+            elif anchor and target.suffix == ".md" and anchor not in anchors(target.read_text()):
+                wrong.append(f"{name}: the link {link} leads to no heading")
+        for target in re.findall(r"(?:^|`)make ([a-z]+)\b", text, re.M):
+            if target not in targets:
+                wrong.append(f"{name}: the Makefile has no target {target}")
+        # Paths are from the root, or from the document's own folder.
+        for code in CODE.findall(prose):
+            if not PROSE_OF_A_PATH.fullmatch(code) or code.split("/")[0] not in folders - {"target"}:
+                continue
+            if not (ROOT / code).exists() and not (document.parent / code).exists():
+                wrong.append(f"{name}: there is no {code}")
+    for line in wrong:
+        print(line, file=sys.stderr)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# Everything a change has to pass. Prints what failed, and last `N passed, N failed`.
+#
+# A check whose tool cannot be had is skipped with a word; where CI=true it fails.
+set -uo pipefail
+source "$(dirname "$0")/lib.sh"
+
+passed=0
+failed=0
+failures=()
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+# count PASSED FAILED NAME
+count() {
+  passed=$((passed + $1))
+  failed=$((failed + $2))
+  [ "$2" = 0 ] || failures+=("$3")
+}
+
+# check NAME COMMAND...: one check.
+check() {
+  local name=$1
+  shift
+  say "$name: $*"
+  if "$@"; then count 1 0 "$name"; else count 0 1 "$name"; fi
+}
+
+# lines REGEX: the sum of `N passed` and of `N failed` in the log's lines that match.
+lines() {
+  grep -E "$1" "$log" | awk '{ for (i = 2; i <= NF; i++) { if ($i ~ /^passed/) p += $(i - 1); if ($i ~ /^failed/) f += $(i - 1) } } END { print p + 0, f + 0 }'
+}
+
+# suite NAME REGEX COMMAND...: counts what the suite counts; a failure without a count is one.
+suite() {
+  local name=$1 regex=$2 status sums
+  shift 2
+  say "$name: $*"
+  "$@" 2>&1 | tee "$log"
+  status=${PIPESTATUS[0]}
+  read -r -a sums <<<"$(lines "$regex")"
+  if [ "$status" != 0 ] && [ "${sums[1]}" = 0 ]; then sums[1]=1; fi
+  if [ "$status" = 0 ] && [ "${sums[0]}" = 0 ]; then
+    say "$name: no test ran"
+    sums[1]=1
+  fi
+  count "${sums[0]}" "${sums[1]}" "$name"
+}
+
+# The lints of this release are the ones that count; later ones know more.
+lints=()
+if [[ $(rustc --version) == "rustc 1.95."* ]]; then lints=(-D warnings); fi
+
+scripts/setup.sh build || fail "the build's tools are missing"
+model=$(scripts/setup.sh model) || { [ "${CI:-}" != true ] || fail "the model is missing"; }
+export LLM_WASI_SMOLLM2=${model:-}
+[ -n "$LLM_WASI_SMOLLM2" ] || unset LLM_WASI_SMOLLM2
+
+check "format" cargo fmt --all --check
+check "documents" python3 scripts/check_docs.py
+if deny=$(scripts/setup.sh deny); then
+  # Not `advisories`: those change without the code; `make advisories` asks for them.
+  check "licences and sources" "$deny" --log-level error check bans licenses sources
+elif [ "${CI:-}" = true ]; then
+  count 0 1 "licences and sources"
+else
+  say "skipped: licences and sources, for want of cargo-deny"
+fi
+check "lints" cargo clippy --release --workspace --all-targets -- "${lints[@]}"
+suite "Rust" "^test result:" cargo test --release --workspace --no-fail-fast
+check "llm-wasi" cargo build --release --package llm-wasi
+suite "CI step" '^[0-9]+ passed, [0-9]+ failed' ci/test.sh
+suite "independent host and tools" '^[0-9]+ passed, [0-9]+ failed' tests/independent/run.sh
+
+echo
+for failure in "${failures[@]}"; do say "failed: $failure"; done
+printf '%d passed, %d failed\n' "$passed" "$failed"
+[ "$failed" = 0 ]
