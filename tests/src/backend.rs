@@ -83,6 +83,22 @@ impl Counters {
     pub fn contexts(&self) -> i64 {
         self.contexts.load(Ordering::SeqCst)
     }
+
+    pub(crate) fn add_graph(&self) {
+        self.graphs.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(crate) fn remove_graph(&self) {
+        self.graphs.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    pub(crate) fn add_context(&self) {
+        self.contexts.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(crate) fn remove_context(&self) {
+        self.contexts.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// Backends for all of [`ENCODINGS`] and a registry with [`MODELS`].
@@ -102,6 +118,21 @@ pub fn backends() -> (Vec<Backend>, Registry, Arc<Counters>) {
         .map(|(name, model)| ((*name).to_string(), graph(*model, 0, &counters)))
         .collect();
     (backends, Registry::from(Names(graphs)), counters)
+}
+
+/// The model that these bytes stand for: their first byte says which.
+pub fn model_of(builders: &[&[u8]]) -> Option<Model> {
+    let first = builders.first()?.first()?;
+    Some(MODELS[usize::from(*first) % MODELS.len()].1)
+}
+
+/// What makes the outputs of a graph differ from those of another with the same [`Model`].
+pub fn seed<'a>(target: u32, parts: impl Iterator<Item = &'a [u8]>) -> u64 {
+    let mut digest = Digest::new(target.into());
+    for part in parts {
+        digest.bytes(part);
+    }
+    digest.0
 }
 
 struct Names(BTreeMap<String, Graph>);
@@ -127,19 +158,14 @@ impl BackendInner for TestBackend {
     }
 
     fn load(&mut self, builders: &[&[u8]], target: ExecutionTarget) -> Result<Graph, BackendError> {
-        let Some(first) = builders.first().and_then(|builder| builder.first()) else {
+        let Some(model) = model_of(builders) else {
             return Err(BackendError::InvalidNumberOfBuilders(1, builders.len()));
         };
         if target == ExecutionTarget::Tpu {
             return Err(BackendError::UnsupportedTensorType("no TPU here".into()));
         }
-        let (_, model) = MODELS[usize::from(*first) % MODELS.len()];
-        let mut digest = Digest::new(self.encoding as u64);
-        digest.number(target as u64);
-        for builder in builders {
-            digest.bytes(builder);
-        }
-        Ok(graph(model, digest.0, &self.counters))
+        let seed = seed(target as u32, builders.iter().copied());
+        Ok(graph(model, seed, &self.counters))
     }
 
     fn as_dir_loadable(&mut self) -> Option<&mut dyn BackendFromDir> {
@@ -148,7 +174,7 @@ impl BackendInner for TestBackend {
 }
 
 fn graph(model: Model, seed: u64, counters: &Arc<Counters>) -> Graph {
-    counters.graphs.fetch_add(1, Ordering::SeqCst);
+    counters.add_graph();
     let graph: Box<dyn BackendGraph> = Box::new(TestGraph {
         model,
         seed,
@@ -165,7 +191,7 @@ struct TestGraph {
 
 impl Drop for TestGraph {
     fn drop(&mut self) {
-        self.counters.graphs.fetch_sub(1, Ordering::SeqCst);
+        self.counters.remove_graph();
     }
 }
 
@@ -174,7 +200,7 @@ impl BackendGraph for TestGraph {
         if self.model == Model::NoContext {
             return Err(BackendError::NotEnoughMemory(0));
         }
-        self.counters.contexts.fetch_add(1, Ordering::SeqCst);
+        self.counters.add_context();
         let context: Box<dyn BackendExecutionContext> = Box::new(TestContext {
             model: self.model,
             seed: self.seed,
@@ -196,7 +222,7 @@ struct TestContext {
 
 impl Drop for TestContext {
     fn drop(&mut self) {
-        self.counters.contexts.fetch_sub(1, Ordering::SeqCst);
+        self.counters.remove_context();
     }
 }
 

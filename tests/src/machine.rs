@@ -1,6 +1,7 @@
 //! A guest on a host: as core module or as component, with the same interface.
 
 use crate::backend::{Counters, backends};
+use crate::extended;
 use crate::guest::{Guest, kebab};
 use llm_wasi_componentize::{Options, Profile, Target};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -151,10 +152,11 @@ fn quietly<T>(f: impl FnOnce() -> T) -> Option<T> {
     result.ok()
 }
 
-/// State of Wasmtime's WIT host.
+/// State of Wasmtime's WIT host and of this project's.
 pub struct WitState {
     table: ResourceTable,
     nn: wit::WasiNnCtx,
+    registry: llm_wasi_host::Registry,
     wasi: WasiCtx,
 }
 
@@ -167,7 +169,7 @@ impl WasiView for WitState {
     }
 }
 
-/// A component on Wasmtime's WIT host.
+/// A component on Wasmtime's WIT host or on this project's.
 pub struct Adapted {
     store: Store<WitState>,
     instance: wasmtime::component::Instance,
@@ -176,23 +178,43 @@ pub struct Adapted {
 }
 
 /// A component compiled once.
-pub struct AdaptedProgram(wasmtime::component::InstancePre<WitState>);
+pub struct AdaptedProgram {
+    pre: wasmtime::component::InstancePre<WitState>,
+    ours: bool,
+}
 
 impl AdaptedProgram {
-    /// Compiles a component.
+    /// Compiles a component for Wasmtime's WIT host.
     pub fn new(component: &[u8]) -> AdaptedProgram {
+        Self::link(component, false)
+    }
+
+    /// Compiles a component for this project's host.
+    pub fn on_our_host(component: &[u8]) -> AdaptedProgram {
+        Self::link(component, true)
+    }
+
+    fn link(component: &[u8], ours: bool) -> AdaptedProgram {
         let component = Component::new(engine(), component).expect("the component is valid");
         let mut linker = wasmtime::component::Linker::new(engine());
-        wit::add_to_linker(&mut linker, |state: &mut WitState| {
-            wit::WasiNnView::new(&mut state.table, &mut state.nn)
-        })
+        if ours {
+            llm_wasi_host::add_to_linker(&mut linker, |state: &mut WitState| {
+                llm_wasi_host::NnView {
+                    registry: &state.registry,
+                    table: &mut state.table,
+                }
+            })
+        } else {
+            wit::add_to_linker(&mut linker, |state: &mut WitState| {
+                wit::WasiNnView::new(&mut state.table, &mut state.nn)
+            })
+        }
         .expect("the host's functions can be linked");
         wasmtime_wasi::p2::add_to_linker_sync(&mut linker).expect("WASI can be linked");
-        AdaptedProgram(
-            linker
-                .instantiate_pre(&component)
-                .expect("all imports are there"),
-        )
+        let pre = linker
+            .instantiate_pre(&component)
+            .expect("all imports are there");
+        AdaptedProgram { pre, ours }
     }
 
     /// A fresh instance.
@@ -202,17 +224,20 @@ impl AdaptedProgram {
 
     /// A fresh instance with arguments, output and the like.
     pub fn start_with(&self, wasi: WasiCtx) -> Adapted {
-        let (backends, registry, counters) = backends();
+        let (backends, registry, theirs) = backends();
+        let (own_registry, ours) = extended::registry();
         let mut store = Store::new(
             engine(),
             WitState {
                 table: ResourceTable::new(),
                 nn: wit::WasiNnCtx::new(backends, registry),
+                registry: own_registry,
                 wasi,
             },
         );
+        let counters = if self.ours { ours } else { theirs };
         let instance = self
-            .0
+            .pre
             .instantiate(&mut store)
             .expect("the component starts");
         Adapted {
@@ -221,22 +246,12 @@ impl AdaptedProgram {
             counters,
         }
     }
-
-    /// The component before it starts.
-    pub fn pre(&self) -> &wasmtime::component::InstancePre<WitState> {
-        &self.0
-    }
 }
 
 impl Adapted {
     /// How many resources the host keeps for the guest.
     pub fn resources(&mut self) -> usize {
         self.store.data_mut().table.iter_mut().count()
-    }
-
-    /// The store, for what [`Machine`] lacks.
-    pub fn store(&mut self) -> &mut Store<WitState> {
-        &mut self.store
     }
 
     /// Runs a command.

@@ -55,8 +55,13 @@ pub fn spec() -> impl Strategy<Value = Vec<Step>> {
 
 /// A sequence of calls of all of WasmEdge's functions.
 pub fn wasmedge() -> impl Strategy<Value = Vec<Step>> {
-    let step = prop_oneof![3 => step(), 2 => wasmedge_step()];
-    (opening(), prop::collection::vec(step, 1..60)).prop_map(joined)
+    let steps = prop_oneof![
+        30 => step().prop_map(|step| vec![step]),
+        20 => wasmedge_step().prop_map(|step| vec![step]),
+        1 => stream(),
+    ];
+    (opening(), prop::collection::vec(steps, 1..60))
+        .prop_map(|(first, rest)| joined((first, rest.concat())))
 }
 
 fn joined((mut first, rest): (Vec<Step>, Vec<Step>)) -> Vec<Step> {
@@ -127,6 +132,19 @@ fn wasmedge_step() -> impl Strategy<Value = Step> {
         4 => (select(vec!["unload", "finalize_execution_context"]), handle()).prop_map(one),
         1 => select(WASMEDGE.to_vec()).prop_flat_map(|(name, count)| wild(name, count)),
     ]
+}
+
+/// A computation in steps to its end.
+fn stream() -> impl Strategy<Value = Vec<Step>> {
+    (0..2u32, 0..2u32).prop_map(|(context, index)| {
+        let step = one(("compute_single", context));
+        let read = Step {
+            writes: Vec::new(),
+            function: "get_output_single",
+            arguments: vec![context, index, 0x3000, 400, 0x100],
+        };
+        [step, read].repeat(5)
+    })
 }
 
 fn one((function, handle): (&'static str, u32)) -> Step {

