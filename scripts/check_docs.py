@@ -50,9 +50,9 @@ def main():
         for target in re.findall(r"(?:^|`)make ([a-z]+)\b", text, re.M):
             if target not in targets:
                 wrong.append(f"{name}: the Makefile has no target {target}")
-        # Paths are from the root, or from the document's own folder.
+        # Paths are from the root, or from the document's own folder. NAME stands for one.
         for code in CODE.findall(prose):
-            if not PROSE_OF_A_PATH.fullmatch(code) or code.split("/")[0] not in folders - {"target"}:
+            if "NAME" in code or not PROSE_OF_A_PATH.fullmatch(code) or code.split("/")[0] not in folders - {"target"}:
                 continue
             if not (ROOT / code).exists() and not (document.parent / code).exists():
                 wrong.append(f"{name}: there is no {code}")
