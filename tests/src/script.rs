@@ -143,7 +143,7 @@ fn stream() -> impl Strategy<Value = Vec<Step>> {
             function: "get_output_single",
             arguments: vec![context, index, 0x3000, 400, 0x100],
         };
-        [step, read].repeat(5)
+        vec![vec![step, read]; 5].concat()
     })
 }
 
