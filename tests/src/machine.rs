@@ -1,8 +1,8 @@
 //! A guest on a host: as core module or as component, with the same interface.
 
 use crate::backend::{Counters, backends};
-use crate::extended;
 use crate::guest::{Guest, kebab};
+use crate::{extended, slots};
 use llm_wasi_componentize::{Options, Profile, Target};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
@@ -152,11 +152,23 @@ fn quietly<T>(f: impl FnOnce() -> T) -> Option<T> {
     result.ok()
 }
 
-/// State of Wasmtime's WIT host and of this project's.
+/// Which host a component runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Host {
+    /// Wasmtime's WIT host.
+    Wasmtime,
+    /// This project's host.
+    Ours,
+    /// A host of the WIT of 2024-08-19.
+    Slots,
+}
+
+/// State of every host of WIT.
 pub struct WitState {
     table: ResourceTable,
     nn: wit::WasiNnCtx,
     registry: llm_wasi_host::Registry,
+    slots: Arc<Counters>,
     wasi: WasiCtx,
 }
 
@@ -169,7 +181,7 @@ impl WasiView for WitState {
     }
 }
 
-/// A component on Wasmtime's WIT host or on this project's.
+/// A component on a host.
 pub struct Adapted {
     store: Store<WitState>,
     instance: wasmtime::component::Instance,
@@ -180,41 +192,40 @@ pub struct Adapted {
 /// A component compiled once.
 pub struct AdaptedProgram {
     pre: wasmtime::component::InstancePre<WitState>,
-    ours: bool,
+    host: Host,
 }
 
 impl AdaptedProgram {
     /// Compiles a component for Wasmtime's WIT host.
     pub fn new(component: &[u8]) -> AdaptedProgram {
-        Self::link(component, false)
+        Self::on(Host::Wasmtime, component)
     }
 
-    /// Compiles a component for this project's host.
-    pub fn on_our_host(component: &[u8]) -> AdaptedProgram {
-        Self::link(component, true)
-    }
-
-    fn link(component: &[u8], ours: bool) -> AdaptedProgram {
+    /// Compiles a component for a host.
+    pub fn on(host: Host, component: &[u8]) -> AdaptedProgram {
         let component = Component::new(engine(), component).expect("the component is valid");
         let mut linker = wasmtime::component::Linker::new(engine());
-        if ours {
-            llm_wasi_host::add_to_linker(&mut linker, |state: &mut WitState| {
+        match host {
+            Host::Wasmtime => wit::add_to_linker(&mut linker, |state: &mut WitState| {
+                wit::WasiNnView::new(&mut state.table, &mut state.nn)
+            }),
+            Host::Ours => llm_wasi_host::add_to_linker(&mut linker, |state: &mut WitState| {
                 llm_wasi_host::NnView {
                     registry: &state.registry,
                     table: &mut state.table,
                 }
-            })
-        } else {
-            wit::add_to_linker(&mut linker, |state: &mut WitState| {
-                wit::WasiNnView::new(&mut state.table, &mut state.nn)
-            })
+            }),
+            Host::Slots => slots::add_to_linker(&mut linker, |state: &mut WitState| slots::View {
+                table: &mut state.table,
+                counters: &state.slots,
+            }),
         }
         .expect("the host's functions can be linked");
         wasmtime_wasi::p2::add_to_linker_sync(&mut linker).expect("WASI can be linked");
         let pre = linker
             .instantiate_pre(&component)
             .expect("all imports are there");
-        AdaptedProgram { pre, ours }
+        AdaptedProgram { pre, host }
     }
 
     /// A fresh instance.
@@ -226,16 +237,22 @@ impl AdaptedProgram {
     pub fn start_with(&self, wasi: WasiCtx) -> Adapted {
         let (backends, registry, theirs) = backends();
         let (own_registry, ours) = extended::registry();
+        let slots = Arc::new(Counters::default());
+        let counters = match self.host {
+            Host::Wasmtime => theirs,
+            Host::Ours => ours,
+            Host::Slots => slots.clone(),
+        };
         let mut store = Store::new(
             engine(),
             WitState {
                 table: ResourceTable::new(),
                 nn: wit::WasiNnCtx::new(backends, registry),
                 registry: own_registry,
+                slots,
                 wasi,
             },
         );
-        let counters = if self.ours { ours } else { theirs };
         let instance = self
             .pre
             .instantiate(&mut store)
@@ -361,6 +378,20 @@ impl Way {
             input_names: Vec::new(),
             zero_max_is_unlimited: false,
         }
+    }
+
+    /// The host that has what its components import.
+    pub fn host(&self) -> Host {
+        match (self.profile, self.target) {
+            (Profile::Extended, _) => Host::Ours,
+            (Profile::Portable, Target::Rc20241028) => Host::Wasmtime,
+            (Profile::Portable, Target::Rc20240819) => Host::Slots,
+        }
+    }
+
+    /// A guest as component on the host for it.
+    pub fn program(&self, guest: &Guest) -> AdaptedProgram {
+        AdaptedProgram::on(self.host(), &self.componentize(guest))
     }
 
     /// The options for the library.

@@ -4,6 +4,7 @@
 //! hand. It is written from the ABI's description, not from the generator.
 
 use crate::backend::{MODELS, Model, model_of, position, seed};
+use crate::machine::Host;
 use crate::steps::{Steps, piece};
 use std::collections::BTreeMap;
 use wasmtime_wasi_nn::Tensor;
@@ -32,17 +33,9 @@ pub mod errno {
 
 use errno::*;
 
-/// What the profiles differ in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Host {
-    /// The portable profile on Wasmtime's WIT host.
-    Portable,
-    /// The extended profile on this project's host.
-    Extended,
-}
-
 /// A legacy host.
 pub struct Legacy {
+    /// Where the adapted module runs: profiles and targets differ a little.
     host: Host,
     graphs: Vec<Option<Graph>>,
     contexts: Vec<Option<Context>>,
@@ -158,7 +151,7 @@ impl Legacy {
         let known = matches!(encoding, 0..=2 | 5 | 6);
         let failure = match self.host {
             // The registry looks for a file before it looks for a backend.
-            Host::Extended if builders.is_empty() => Some(INVALID_ARGUMENT),
+            Host::Ours if builders.is_empty() => Some(INVALID_ARGUMENT),
             _ if !known => Some(INVALID_ENCODING),
             _ if model_of(&builders).is_none() => Some(RUNTIME_ERROR),
             _ if target == 2 => Some(RUNTIME_ERROR),
@@ -181,7 +174,7 @@ impl Legacy {
         let name = self.bytes(name.0, name.1.into())?;
         let name = expect!(std::str::from_utf8(name).ok(), INVALID_ARGUMENT);
         let configuration = self.bytes(config.0, config.1.into())?.to_vec();
-        if self.host == Host::Extended {
+        if self.host == Host::Ours {
             expect!(std::str::from_utf8(&configuration).ok(), INVALID_ARGUMENT);
         }
         let model = MODELS.iter().find(|(known, _)| *known == name);
@@ -210,7 +203,7 @@ impl Legacy {
         if !graph.configuration.is_empty() {
             match self.host {
                 // It travels as input 1.
-                Host::Portable => {
+                Host::Wasmtime | Host::Slots => {
                     let tensor = Tensor {
                         dimensions: vec![graph.configuration.len() as u32],
                         ty: TensorType::U8,
@@ -218,7 +211,7 @@ impl Legacy {
                     };
                     context.inputs.insert(1, tensor);
                 }
-                Host::Extended => {
+                Host::Ours => {
                     context.seed = seed(0, [graph.configuration.as_slice()].into_iter());
                 }
             }
@@ -255,7 +248,7 @@ impl Legacy {
         };
         let host = self.host;
         let context = expect!(live(&mut self.contexts, context), INVALID_ARGUMENT);
-        if host == Host::Extended && context.model.refuses(index, ty) {
+        if host != Host::Wasmtime && context.model.refuses(index, ty) {
             return Ok(RUNTIME_ERROR);
         }
         context.inputs.insert(index, tensor);
@@ -275,15 +268,23 @@ impl Legacy {
         let host = self.host;
         let context = expect!(live(&mut self.contexts, context), INVALID_ARGUMENT);
         let bytes = match context.steps.piece(index) {
-            Some(piece) if single && host == Host::Extended => piece.to_vec(),
+            Some(piece) if single && host == Host::Ours => piece.to_vec(),
             _ => {
-                let names = context.outputs.iter().map(|output| output.name.as_str());
-                let position = match host {
-                    Host::Portable => position(names, index),
+                let mut names = context.outputs.iter().map(|output| output.name.as_str());
+                let (position, errno) = match host {
+                    Host::Wasmtime => (position(names, index), INVALID_ARGUMENT),
                     // By index alone.
-                    Host::Extended => Some(index as usize).filter(|i| *i < names.count()),
+                    Host::Ours => {
+                        let there = Some(index as usize).filter(|i| *i < names.count());
+                        (there, INVALID_ARGUMENT)
+                    }
+                    // By name alone; what is wrong only the host knows.
+                    Host::Slots => {
+                        let name = index.to_string();
+                        (names.position(|known| *known == name), RUNTIME_ERROR)
+                    }
                 };
-                let position = expect!(position, INVALID_ARGUMENT);
+                let position = expect!(position, errno);
                 context.outputs[position].tensor.data.clone()
             }
         };
@@ -350,7 +351,7 @@ impl Context {
             return RUNTIME_ERROR;
         };
         self.outputs = outputs;
-        if host == Host::Extended {
+        if host == Host::Ours {
             self.steps = Steps::default();
         }
         SUCCESS
@@ -359,15 +360,15 @@ impl Context {
     fn compute_single(&mut self, host: Host) -> u32 {
         match host {
             // Everything is one step.
-            Host::Portable if self.steps.made() > 0 => END_OF_SEQUENCE,
-            Host::Portable => {
+            Host::Wasmtime | Host::Slots if self.steps.made() > 0 => END_OF_SEQUENCE,
+            Host::Wasmtime | Host::Slots => {
                 let errno = self.compute(host);
                 if errno == SUCCESS {
                     self.steps.next(Vec::new());
                 }
                 errno
             }
-            Host::Extended => {
+            Host::Ours => {
                 if self.steps.over() {
                     return END_OF_SEQUENCE;
                 }

@@ -1,9 +1,9 @@
 //! All of WasmEdge's functions against a written model, in both profiles.
 
-use llm_wasi_componentize::Profile;
+use llm_wasi_componentize::{Profile, Target};
 use llm_wasi_tests::guest::{Guest, RESERVED, dialect};
-use llm_wasi_tests::machine::{AdaptedProgram, Machine, Outcome, Way};
-use llm_wasi_tests::model::{Host, Legacy};
+use llm_wasi_tests::machine::{Host, Machine, Outcome, Way};
+use llm_wasi_tests::model::Legacy;
 use llm_wasi_tests::{runner, script};
 use proptest::prop_assert;
 use std::cell::RefCell;
@@ -11,24 +11,27 @@ use std::collections::BTreeMap;
 
 #[test]
 fn portable() {
-    check("wasmedge-portable", Host::Portable);
+    check("wasmedge-portable", &Way::portable("wasmedge"));
+}
+
+#[test]
+fn portable_for_the_earlier_wit() {
+    let mut way = Way::portable("wasmedge");
+    way.target = Target::Rc20240819;
+    check("wasmedge-portable-2024-08-19", &way);
 }
 
 #[test]
 fn extended() {
-    check("wasmedge-extended", Host::Extended);
+    let mut way = Way::portable("wasmedge");
+    way.profile = Profile::Extended;
+    check("wasmedge-extended", &way);
 }
 
-fn check(name: &'static str, host: Host) {
+fn check(name: &'static str, way: &Way) {
     let guest = Guest::all(dialect("wasmedge"));
-    let mut way = Way::portable("wasmedge");
-    let adapted = match host {
-        Host::Portable => AdaptedProgram::new(&way.componentize(&guest)),
-        Host::Extended => {
-            way.profile = Profile::Extended;
-            AdaptedProgram::on_our_host(&way.componentize(&guest))
-        }
-    };
+    let host = way.host();
+    let adapted = way.program(&guest);
     let size = guest.size();
     let area = (size - RESERVED) as usize;
     let seen = RefCell::new(BTreeMap::<(&str, u32), usize>::new());
@@ -67,7 +70,7 @@ fn check(name: &'static str, host: Host) {
             let (graphs, contexts) = model.alive();
             let alive = ours.counters.contexts();
             prop_assert!(alive == contexts as i64, "{step:?}: {alive} contexts");
-            if host == Host::Extended {
+            if host != Host::Wasmtime {
                 let alive = ours.counters.graphs() - idle;
                 prop_assert!(alive == graphs as i64, "{step:?}: {alive} graphs");
             }
