@@ -21,4 +21,5 @@ pub mod model;
 pub mod runner;
 pub mod script;
 pub mod slots;
+pub mod snapshot;
 pub mod steps;

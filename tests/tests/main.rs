@@ -4,4 +4,5 @@ mod differences;
 mod differential;
 mod fixtures;
 mod leaks;
+mod matrix;
 mod wasmedge;
