@@ -190,13 +190,11 @@ impl Interface {
     pub fn parse(file: &str, source: &str) -> Result<Interface> {
         check_nesting(source).with_context(|| format!("{file} cannot be read"))?;
         let document = witx::parse(source).map_err(|error| {
-            let text = match &error {
-                witx::WitxError::Validation(error) => {
-                    error.report_with(&witx::MockFs::new(&[("-", source)]))
-                }
-                other => other.to_string(),
-            };
-            anyhow::anyhow!("{file} is not valid witx: {text}")
+            let text = error.report_with(&witx::MockFs::new(&[("-", source)]));
+            // The parser was given no file's name.
+            let text = text.replace("in \"-\":", "").replace("--> -:", "--> ");
+            let space = if text.starts_with('\n') { "" } else { " " };
+            anyhow::anyhow!("{file} is not valid witx:{space}{}", text.trim_end())
         })?;
         Self::from_document(&document).with_context(|| format!("{file} cannot be adapted"))
     }
@@ -241,13 +239,37 @@ impl Interface {
 /// The parser recurses, so a file that nests without end would overflow the stack.
 fn check_nesting(source: &str) -> Result<()> {
     let mut depth = 0usize;
-    for byte in source.bytes() {
-        match byte {
-            b'(' => depth += 1,
-            b')' => depth = depth.saturating_sub(1),
+    let mut comments = 0usize;
+    let mut bytes = source.bytes().peekable();
+    while let Some(byte) = bytes.next() {
+        let next = bytes.peek().copied();
+        match (byte, next) {
+            (b'(', Some(b';')) => {
+                bytes.next();
+                comments += 1;
+            }
+            (b';', Some(b')')) if comments > 0 => {
+                bytes.next();
+                comments -= 1;
+            }
+            _ if comments > 0 => {}
+            (b';', Some(b';')) => {
+                bytes.by_ref().find(|byte| *byte == b'\n');
+            }
+            (b'"', _) => {
+                while let Some(byte) = bytes.next() {
+                    match byte {
+                        b'"' => break,
+                        b'\\' => drop(bytes.next()),
+                        _ => {}
+                    }
+                }
+            }
+            (b'(', _) => depth += 1,
+            (b')', _) => depth = depth.saturating_sub(1),
             _ => {}
         }
-        if depth > MAX_NESTING {
+        if depth > MAX_NESTING || comments > MAX_NESTING {
             bail!("it nests deeper than {MAX_NESTING} parentheses");
         }
     }

@@ -478,11 +478,17 @@ fn host_errors(
 ) -> Result<BTreeMap<String, Errno>> {
     let mut errors = BTreeMap::new();
     for (code, errno) in entries {
-        ensure!(
-            known.contains(code),
-            "[host-errors] {code}: no WIT package has this error code; there are {}",
-            known.join(", ")
-        );
+        ensure!(known.contains(code), {
+            // Packages share most of them.
+            let mut names: Vec<&str> = Vec::new();
+            for name in known {
+                if !names.contains(&name.as_str()) {
+                    names.push(name);
+                }
+            }
+            let names = names.join(", ");
+            format!("[host-errors] {code}: no WIT package has this error code; there are {names}")
+        });
         let errno = lookup
             .errno(errno)
             .with_context(|| format!("[host-errors] {code}"))?;

@@ -188,7 +188,7 @@ fn messages_of_the_generator() {
     witx("a float", "(param $index u32)", "(param $index f32)");
     witx("a wide integer", "(param $index u32)", "(param $index u64)");
     witx(
-        "no module",
+        "two modules",
         "(module $wasi_ephemeral_nn",
         "(module $a)\n(module $b",
     );
@@ -312,7 +312,8 @@ fn messages_of_the_generator() {
         "a witx that nests too deep",
         generated(deep, same, portable()),
     );
-    let hidden = |_: &str| "(; ) ;) ( \")\" ;; )\n".repeat(100_000);
+    // Comments and strings hold parentheses that mean nothing.
+    let hidden = |_: &str| format!("(typename $a {}", "(list (; ) ;) ".repeat(100_000));
     add(
         "one that hides how deep",
         generated(hidden, same, portable()),
