@@ -1,6 +1,6 @@
 # `make test` and `make demo` are all that a fresh machine needs: each installs what it lacks and says so.
 
-.PHONY: help build test demo bench fixtures advisories
+.PHONY: help build test demo bench fixtures fuzz advisories
 
 help:
 	@echo "make test        format, lints, licences and every test"
@@ -8,6 +8,7 @@ help:
 	@echo "make bench       prints what the adapter costs beside the alternatives"
 	@echo "make build       the program, target/release/llm-wasi"
 	@echo "make fixtures    rebuilds the committed guests"
+	@echo "make fuzz        runs each fuzz target for long (CASES=100000)"
 	@echo "make advisories  asks RustSec about the dependencies; needs github.com"
 
 build:
@@ -26,6 +27,10 @@ bench:
 
 fixtures:
 	fixtures/build.sh
+
+fuzz:
+	@scripts/setup.sh build
+	LLM_WASI_FUZZ_CASES=$${CASES:-100000} cargo test --release --package llm-wasi-fuzz -- --nocapture
 
 advisories:
 	"$$(scripts/setup.sh deny)" check advisories
