@@ -1,54 +1,18 @@
 //! `wasi:nn@0.2.0-rc-2024-10-28`: `compute` consumes a list of named tensors and gives one.
 //!
 //! The old ABI's inputs stay set, so the adapter keeps a copy of each and makes tensors of them for
-//! every computation. Configuration travels as input 1; a computation in steps has one step.
+//! every computation.
 
-use super::{Builder, Context, Input, Load, Strategy, Text, Wanted, call_for_value};
+use super::portable::{self, ERRORS};
+use super::{Builder, Context, Input, Strategy, Wanted};
 use crate::plan::{
     Call, Expression, Failure, Field, Gives, Operand, Operation, Sequence, Variable,
 };
 use anyhow::Result;
 
-/// Where WIT error resources come from.
-pub(super) const ERRORS: &str = "wasi:nn/errors";
-
-/// The input that WasmEdge's language models take options from.
-pub(super) const CONFIGURATION_INPUT: u32 = 1;
-
 pub(super) struct Lists;
 
 impl Strategy for Lists {
-    fn load(&self, b: &mut Builder<'_>, load: &Load) -> Result<Variable> {
-        load_graph(b, load)
-    }
-
-    fn load_by_name(
-        &self,
-        b: &mut Builder<'_>,
-        name: Text,
-        _configuration: Option<Text>,
-    ) -> Result<Variable> {
-        load_graph_by_name(b, name)
-    }
-
-    fn configure(
-        &self,
-        b: &mut Builder<'_>,
-        record: Variable,
-        configuration: Text,
-        give_up: Vec<Operation>,
-    ) -> Result<()> {
-        keep_configuration(b, record, configuration, give_up)
-    }
-
-    fn forget_configuration(&self, b: &mut Builder<'_>, record: Variable) {
-        release_configuration(b, record);
-    }
-
-    fn open(&self, b: &mut Builder<'_>, graph: Variable) -> Result<Variable> {
-        open_context(b, graph)
-    }
-
     fn configure_context(
         &self,
         b: &mut Builder<'_>,
@@ -56,7 +20,7 @@ impl Strategy for Lists {
         record: Variable,
         give_up: Vec<Operation>,
     ) -> Result<()> {
-        let input = configuration_as_input(b, graph_record)?;
+        let input = portable::configuration_as_input(b, graph_record)?;
         let configured = input.data;
         let then = b.nested(|b| {
             let kept = keep(b, record, &input);
@@ -78,24 +42,12 @@ impl Strategy for Lists {
             Ok(())
         })?;
         b.if_zero(kept, then);
-        begin_steps(b, context);
+        portable::begin_steps(b, context);
         Ok(())
     }
 
     fn compute(&self, b: &mut Builder<'_>, context: Context) -> Result<()> {
         compute(b, context)
-    }
-
-    fn compute_step(&self, b: &mut Builder<'_>, context: Context) -> Result<()> {
-        end_if_stepped(b, context)?;
-        compute(b, context)?;
-        b.put(context.record, Field::StepsEnded, Operand::Constant(1));
-        Ok(())
-    }
-
-    fn finish_steps(&self, b: &mut Builder<'_>, context: Context) -> Result<()> {
-        begin_steps(b, context);
-        Ok(())
     }
 
     fn get_output(
@@ -113,7 +65,7 @@ impl Strategy for Lists {
             otherwise,
         });
         let tensor = b.get("tensor", found, Field::OutputTensor);
-        tensor_data(b, tensor, output, Vec::new())
+        portable::tensor_data(b, tensor, output, Vec::new())
     }
 
     fn close(&self, b: &mut Builder<'_>, context: Context) -> Result<()> {
@@ -127,178 +79,6 @@ impl Strategy for Lists {
             context.resource,
         )
     }
-}
-
-/// Loads from bytes; the same in both releases of `wasi:nn`.
-pub(super) fn load_graph(b: &mut Builder<'_>, load: &Load) -> Result<Variable> {
-    let import = b.import("wasi:nn/graph", "load")?;
-    let failure = Failure::Error(b.errors(ERRORS)?);
-    let graph = b.variable("graph");
-    b.push(Operation::Call(Call {
-        import,
-        arguments: vec![load.builders, load.count, load.encoding, load.target],
-        gives: Gives::Value(graph),
-        finally: vec![Operation::Release {
-            block: load.copy.into(),
-        }],
-        failure,
-    }));
-    Ok(graph)
-}
-
-/// Loads by name; the same in both releases of `wasi:nn`.
-pub(super) fn load_graph_by_name(b: &mut Builder<'_>, name: Text) -> Result<Variable> {
-    let arguments = vec![name.pointer, name.length];
-    call_for_value(
-        b,
-        "wasi:nn/graph",
-        "load-by-name",
-        arguments,
-        "graph",
-        ERRORS,
-    )
-}
-
-/// Makes a context; the same in both releases of `wasi:nn`.
-pub(super) fn open_context(b: &mut Builder<'_>, graph: Variable) -> Result<Variable> {
-    call_for_value(
-        b,
-        "wasi:nn/graph",
-        "[method]graph.init-execution-context",
-        vec![graph.into()],
-        "context",
-        ERRORS,
-    )
-}
-
-/// Copies a configuration to the graph's record.
-pub(super) fn keep_configuration(
-    b: &mut Builder<'_>,
-    record: Variable,
-    configuration: Text,
-    give_up: Vec<Operation>,
-) -> Result<()> {
-    let then = b.nested(|b| {
-        let block = b.variable("configuration block");
-        b.push(Operation::Allocate {
-            into: block,
-            size: configuration.length,
-        });
-        b.if_zero(block, give_up);
-        b.push(Operation::Copy {
-            to: block.into(),
-            from: configuration.pointer,
-            length: configuration.length,
-        });
-        b.put(record, Field::Configuration, block);
-        b.put(record, Field::ConfigurationLength, configuration.length);
-        Ok(())
-    })?;
-    b.push(Operation::If {
-        condition: configuration.length,
-        then,
-    });
-    Ok(())
-}
-
-/// Gives a graph's configuration back.
-pub(super) fn release_configuration(b: &mut Builder<'_>, record: Variable) {
-    let block = b.get("configuration block", record, Field::Configuration);
-    b.push(Operation::Release {
-        block: block.into(),
-    });
-}
-
-/// A graph's configuration as the input that carries it; its data is 0 where there is none.
-pub(super) fn configuration_as_input(b: &mut Builder<'_>, graph_record: Variable) -> Result<Input> {
-    let block = b.get("configuration", graph_record, Field::Configuration);
-    let length = b.get(
-        "configuration length",
-        graph_record,
-        Field::ConfigurationLength,
-    );
-    let dimensions = b.variable("dimensions");
-    b.set(dimensions, Expression::Scratch);
-    b.push(Operation::Poke {
-        at: dimensions.into(),
-        offset: 0,
-        value: length.into(),
-    });
-    Ok(Input {
-        index: Operand::Constant(CONFIGURATION_INPUT),
-        dimensions: dimensions.into(),
-        rank: Operand::Constant(1),
-        ty: b.discriminant("wasi:nn/tensor", "tensor-type", "u8")?,
-        data: block.into(),
-        length: length.into(),
-    })
-}
-
-/// The next step is the first one.
-pub(super) fn begin_steps(b: &mut Builder<'_>, context: Context) {
-    if b.has_steps() {
-        b.put(context.record, Field::StepsEnded, Operand::Constant(0));
-    }
-}
-
-/// There is only one step.
-pub(super) fn end_if_stepped(b: &mut Builder<'_>, context: Context) -> Result<()> {
-    let ended = b.get("steps ended", context.record, Field::StepsEnded);
-    // The mapping guarantees this errno where a function computes in steps.
-    if let Some(errno) = b.mapping.errno.end_of_sequence.clone() {
-        let then = b.nested(|b| {
-            b.fail(&errno);
-            Ok(())
-        })?;
-        b.push(Operation::If {
-            condition: ended.into(),
-            then,
-        });
-    }
-    Ok(())
-}
-
-/// Copies a tensor's elements to where the guest wants them; gives their length in bytes.
-pub(super) fn tensor_data(
-    b: &mut Builder<'_>,
-    tensor: Variable,
-    output: &Wanted,
-    finally: Vec<Operation>,
-) -> Result<Variable> {
-    let import = b.import("wasi:nn/tensor", "[method]tensor.data")?;
-    let length = b.variable("length");
-    b.push(Operation::Call(Call {
-        import,
-        arguments: vec![tensor.into()],
-        gives: Gives::Bytes {
-            buffer: output.buffer,
-            max: output.max,
-            length,
-        },
-        finally,
-        failure: Failure::Never,
-    }));
-    Ok(length)
-}
-
-/// Makes a tensor of an input.
-pub(super) fn make_tensor(b: &mut Builder<'_>, input: &Input) -> Result<Variable> {
-    let import = b.import("wasi:nn/tensor", "[constructor]tensor")?;
-    let tensor = b.variable("tensor");
-    b.push(Operation::Call(Call {
-        import,
-        arguments: vec![
-            input.dimensions,
-            input.rank,
-            input.ty,
-            input.data,
-            input.length,
-        ],
-        gives: Gives::Value(tensor),
-        finally: Vec::new(),
-        failure: Failure::Never,
-    }));
-    Ok(tensor)
 }
 
 fn keep(b: &mut Builder<'_>, record: Variable, input: &Input) -> Variable {
@@ -346,7 +126,7 @@ fn compute(b: &mut Builder<'_>, context: Context) -> Result<()> {
             data: b.get("data", item, Field::InputData).into(),
             length: b.get("length", item, Field::InputLength).into(),
         };
-        let tensor = make_tensor(b, &input)?;
+        let tensor = portable::make_tensor(b, &input)?;
         let poke = |offset, value: Variable| Operation::Poke {
             at: at.into(),
             offset,

@@ -2,12 +2,13 @@
 //!
 //! The old ABI's state (handles, inputs that stay set, outputs that stay readable) is common to all
 //! targets and lowered here. How a target takes inputs and gives outputs is a [`Strategy`] of its own:
-//! [`lists`] for `wasi:nn@0.2.0-rc-2024-10-28`, [`slots`] for `@0.2.0-rc-2024-08-19`, [`extended`] for
-//! `llm-wasi:nn`. Strategies give operations, never bytes.
+//! [`lists`] for `wasi:nn@0.2.0-rc-2024-10-28`, [`slots`] for `@0.2.0-rc-2024-08-19`, which share
+//! [`portable`], and [`extended`] for `llm-wasi:nn`. Strategies give operations, never bytes.
 
 mod builder;
 mod extended;
 mod lists;
+mod portable;
 mod slots;
 
 use crate::Profile;
@@ -21,18 +22,22 @@ use crate::world::World;
 use anyhow::{Result, ensure};
 use builder::Builder;
 
-/// What differs between the targets.
+/// What differs between the targets. What both releases of `wasi:nn` do alike is the default.
 trait Strategy {
     /// Loads a model; gives its resource.
-    fn load(&self, b: &mut Builder<'_>, load: &Load) -> Result<Variable>;
+    fn load(&self, b: &mut Builder<'_>, load: &Load) -> Result<Variable> {
+        portable::load_graph(b, load)
+    }
 
     /// Loads a model by name; gives its resource.
     fn load_by_name(
         &self,
         b: &mut Builder<'_>,
         name: Text,
-        configuration: Option<Text>,
-    ) -> Result<Variable>;
+        _configuration: Option<Text>,
+    ) -> Result<Variable> {
+        portable::load_graph_by_name(b, name)
+    }
 
     /// What remains to be done with the configuration once the graph has a record. `give_up` undoes
     /// the graph and returns.
@@ -42,13 +47,19 @@ trait Strategy {
         record: Variable,
         configuration: Text,
         give_up: Vec<Operation>,
-    ) -> Result<()>;
+    ) -> Result<()> {
+        portable::keep_configuration(b, record, configuration, give_up)
+    }
 
     /// Gives back what `configure` took.
-    fn forget_configuration(&self, b: &mut Builder<'_>, record: Variable);
+    fn forget_configuration(&self, b: &mut Builder<'_>, record: Variable) {
+        portable::release_configuration(b, record);
+    }
 
     /// Makes a context; gives its resource.
-    fn open(&self, b: &mut Builder<'_>, graph: Variable) -> Result<Variable>;
+    fn open(&self, b: &mut Builder<'_>, graph: Variable) -> Result<Variable> {
+        portable::open_context(b, graph)
+    }
 
     /// Hands a graph's configuration to a new context. `give_up` undoes the context and returns.
     fn configure_context(
@@ -66,10 +77,18 @@ trait Strategy {
     fn compute(&self, b: &mut Builder<'_>, context: Context) -> Result<()>;
 
     /// Computes one step; without a notion of steps, everything is one step.
-    fn compute_step(&self, b: &mut Builder<'_>, context: Context) -> Result<()>;
+    fn compute_step(&self, b: &mut Builder<'_>, context: Context) -> Result<()> {
+        portable::end_if_stepped(b, context)?;
+        self.compute(b, context)?;
+        b.put(context.record, Field::StepsEnded, Operand::Constant(1));
+        Ok(())
+    }
 
     /// Ends a computation in steps.
-    fn finish_steps(&self, b: &mut Builder<'_>, context: Context) -> Result<()>;
+    fn finish_steps(&self, b: &mut Builder<'_>, context: Context) -> Result<()> {
+        portable::begin_steps(b, context);
+        Ok(())
+    }
 
     /// Puts an output into the guest's buffer if it fits; gives its size.
     fn get_output(
@@ -133,16 +152,13 @@ pub(crate) fn plan(
     world: &World,
     options: &crate::Options,
 ) -> Result<Plan> {
-    let strategy: &dyn Strategy = match options.profile {
-        Profile::Extended => &extended::Extended,
-        Profile::Portable if slots::applies(world)? => &slots::Slots,
-        Profile::Portable => &lists::Lists,
-    };
-    let named_tensor = match options.profile {
-        Profile::Portable if !slots::applies(world)? => {
-            Some(world.named_tensor("wasi:nn/inference", "named-tensor")?)
+    let (strategy, named_tensor): (&dyn Strategy, _) = match options.profile {
+        Profile::Extended => (&extended::Extended, None),
+        Profile::Portable if slots::applies(world)? => (&slots::Slots, None),
+        Profile::Portable => {
+            let layout = world.named_tensor("wasi:nn/inference", "named-tensor")?;
+            (&lists::Lists, Some(layout))
         }
-        _ => None,
     };
     let mut input_names = options.input_names.clone();
     input_names.sort();

@@ -2,10 +2,8 @@
 //!
 //! The host's context keeps inputs and outputs, so the adapter keeps none.
 
-use super::lists::{self, ERRORS};
-use super::{
-    Builder, Context, Input, Load, Strategy, Text, Wanted, call_for_nothing, call_for_value,
-};
+use super::portable::{self, ERRORS};
+use super::{Builder, Context, Input, Strategy, Wanted, call_for_nothing, call_for_value};
 use crate::plan::{Expression, Field, Operand, Operation, Variable};
 use crate::world::World;
 use anyhow::Result;
@@ -20,37 +18,6 @@ pub(super) fn applies(world: &World) -> Result<bool> {
 pub(super) struct Slots;
 
 impl Strategy for Slots {
-    fn load(&self, b: &mut Builder<'_>, load: &Load) -> Result<Variable> {
-        lists::load_graph(b, load)
-    }
-
-    fn load_by_name(
-        &self,
-        b: &mut Builder<'_>,
-        name: Text,
-        _configuration: Option<Text>,
-    ) -> Result<Variable> {
-        lists::load_graph_by_name(b, name)
-    }
-
-    fn configure(
-        &self,
-        b: &mut Builder<'_>,
-        record: Variable,
-        configuration: Text,
-        give_up: Vec<Operation>,
-    ) -> Result<()> {
-        lists::keep_configuration(b, record, configuration, give_up)
-    }
-
-    fn forget_configuration(&self, b: &mut Builder<'_>, record: Variable) {
-        lists::release_configuration(b, record);
-    }
-
-    fn open(&self, b: &mut Builder<'_>, graph: Variable) -> Result<Variable> {
-        lists::open_context(b, graph)
-    }
-
     fn configure_context(
         &self,
         b: &mut Builder<'_>,
@@ -58,7 +25,7 @@ impl Strategy for Slots {
         record: Variable,
         _give_up: Vec<Operation>,
     ) -> Result<()> {
-        let input = lists::configuration_as_input(b, graph_record)?;
+        let input = portable::configuration_as_input(b, graph_record)?;
         let configured = input.data;
         let then = b.nested(|b| {
             let resource = b.get("context resource", record, Field::Resource);
@@ -79,24 +46,12 @@ impl Strategy for Slots {
         };
         let release = vec![Operation::Release { block: copy.into() }];
         set_input(b, context.resource, &aligned, release)?;
-        lists::begin_steps(b, context);
+        portable::begin_steps(b, context);
         Ok(())
     }
 
     fn compute(&self, b: &mut Builder<'_>, context: Context) -> Result<()> {
         compute(b, context)
-    }
-
-    fn compute_step(&self, b: &mut Builder<'_>, context: Context) -> Result<()> {
-        lists::end_if_stepped(b, context)?;
-        compute(b, context)?;
-        b.put(context.record, Field::StepsEnded, Operand::Constant(1));
-        Ok(())
-    }
-
-    fn finish_steps(&self, b: &mut Builder<'_>, context: Context) -> Result<()> {
-        lists::begin_steps(b, context);
-        Ok(())
     }
 
     fn get_output(
@@ -115,7 +70,7 @@ impl Strategy for Slots {
             ERRORS,
         )?;
         let drop = b.nested(|b| b.drop("wasi:nn/tensor", "tensor", tensor))?;
-        lists::tensor_data(b, tensor, output, drop)
+        portable::tensor_data(b, tensor, output, drop)
     }
 
     fn close(&self, b: &mut Builder<'_>, context: Context) -> Result<()> {
@@ -147,7 +102,7 @@ fn set_input(
     then: Vec<Operation>,
 ) -> Result<()> {
     // The tensor first: a configuration's dimensions share the scratch memory with the name.
-    let tensor = lists::make_tensor(b, input)?;
+    let tensor = portable::make_tensor(b, input)?;
     for operation in then {
         b.push(operation);
     }
