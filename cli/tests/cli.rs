@@ -453,6 +453,26 @@ fn run_with_a_model_that_is_not_there() {
         "unknown_model.wat",
     ]);
     let told = String::from_utf8_lossy(&output.stderr);
-    assert!(told.contains("missing.gguf is not there"), "{told}");
+    // Once is enough.
+    assert_eq!(told.matches("missing.gguf").count(), 1, "{told}");
+    assert!(
+        told.contains("check the path given to --nn-preload"),
+        "{told}"
+    );
+    assert_ne!(output.status.code(), Some(0), "{told}");
+}
+
+#[test]
+fn run_with_a_model_that_is_broken() {
+    let folder = Folder::new();
+    fs::write(folder.path("broken.gguf"), "GGUF, but no more").expect("a file");
+    let output = folder.run(&[
+        "run",
+        "--nn-preload",
+        "nobody:GGML:CPU:broken.gguf",
+        "unknown_model.wat",
+    ]);
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("model `nobody`: broken.gguf"), "{told}");
     assert_ne!(output.status.code(), Some(0), "{told}");
 }

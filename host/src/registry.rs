@@ -2,11 +2,11 @@
 
 use crate::backend::{Backend, Encoding, Graph, Source, Target, ggml};
 use crate::{Error, ErrorCode, Preload};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// How many of a model's first bytes [`Backend::recognizes`] gets to see.
 const START: u64 = 4096;
@@ -20,6 +20,8 @@ pub struct Registry {
 struct Inner {
     backends: Vec<Arc<dyn Backend>>,
     preloads: BTreeMap<String, Preload>,
+    /// Names of models whose failure to load has been logged.
+    told: Mutex<BTreeSet<String>>,
 }
 
 /// Collects what a [`Registry`] holds.
@@ -55,6 +57,7 @@ impl RegistryBuilder {
             inner: Arc::new(Inner {
                 backends: self.backends,
                 preloads: self.preloads,
+                told: Mutex::default(),
             }),
         }
     }
@@ -121,6 +124,20 @@ impl Registry {
                 &configurations,
             )
             .map_err(|error| error.context(format_args!("model `{name}`")))
+            .inspect_err(|error| self.tell(name, error))
+    }
+
+    /// Whoever started the host named this model, so its failure is for them too; once, since a guest
+    /// may try as often as it likes.
+    fn tell(&self, name: &str, error: &Error) {
+        let mut told = self
+            .inner
+            .told
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if told.insert(name.to_owned()) {
+            tracing::warn!("{}", error.message);
+        }
     }
 
     fn backend(

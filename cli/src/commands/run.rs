@@ -4,7 +4,6 @@ use crate::args::AdapterArgs;
 use crate::commands::componentize::tell;
 use crate::failure::Failure;
 use crate::input::Input;
-use crate::text::note;
 use clap::Args;
 use llm_wasi_componentize::{Entry, Kind, Options, componentize};
 use llm_wasi_host::Preload;
@@ -148,7 +147,6 @@ impl Opts {
             runner = runner.dir(&dir.guest, &dir.host);
         }
         for preload in &self.preloads {
-            warn_of_missing_files(preload);
             runner = runner.preload(preload.clone());
         }
         let failed = |error: &anyhow::Error, next_step: &str| {
@@ -185,20 +183,6 @@ fn text(word: OsString) -> Result<String, Failure> {
             .expected("UTF-8, which is all that a WASI program can take")
             .next_step("write it in another way")
     })
-}
-
-/// The program may cope, or never load this model, so it is not stopped here.
-fn warn_of_missing_files(preload: &Preload) {
-    for path in preload.paths.iter().filter(|path| !path.exists()) {
-        note(
-            "warning:",
-            &format!(
-                "model `{}` of --nn-preload: {} is not there; the program will be told so if it loads it",
-                preload.name,
-                path.display()
-            ),
-        );
-    }
 }
 
 #[cfg(test)]
