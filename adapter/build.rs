@@ -1,10 +1,10 @@
 //! Makes the stock adapters: every dialect in every profile for every release of `wasi:nn`.
 
 use anyhow::{Context, Result};
+use llm_wasi_generator::Profile;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-include!("src/kinds.rs");
 include!("src/sources.rs");
 
 fn main() -> Result<()> {

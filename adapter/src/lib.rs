@@ -4,9 +4,9 @@
 //! the names of a model's inputs.
 
 use anyhow::{Context, Result, bail};
+pub use llm_wasi_generator::Profile;
 use std::sync::OnceLock;
 
-include!("kinds.rs");
 include!("sources.rs");
 
 /// One dialect of the old interface, as its witx file describes it.

@@ -40,6 +40,15 @@ const WASI_NN_2024_10_28: (&str, &str) = wit!("wasi-nn-2024-10-28.wit");
 const WASI_NN_2024_08_19: (&str, &str) = wit!("wasi-nn-2024-08-19.wit");
 const LLM_WASI_NN: (&str, &str) = wit!("llm-wasi-nn.wit");
 
+/// Which release of `wasi:nn` an adapter targets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Target {
+    /// `wasi:nn@0.2.0-rc-2024-10-28`: Wasmtime 35 and later.
+    Rc20241028,
+    /// `wasi:nn@0.2.0-rc-2024-08-19`: Wasmtime 25 to 34.
+    Rc20240819,
+}
+
 impl Target {
     /// Every target, the default first.
     pub const ALL: [Target; 2] = [Target::Rc20241028, Target::Rc20240819];
@@ -80,10 +89,7 @@ fn make(
         other_wit: Target::Rc20241028.wit(Profile::Extended),
     };
     let options = llm_wasi_generator::Options {
-        profile: match profile {
-            Profile::Portable => llm_wasi_generator::Profile::Portable,
-            Profile::Extended => llm_wasi_generator::Profile::Extended,
-        },
+        profile,
         input_names,
         zero_max_is_unlimited,
     };

@@ -53,13 +53,18 @@ pub struct Options {
     pub zero_max_is_unlimited: bool,
 }
 
-/// What an adapter imports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What an adapted component imports besides WASI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Profile {
-    /// `wasi:nn`.
+    /// Only `wasi:nn`: runs on every host of it.
     Portable,
-    /// Also `llm-wasi:nn`.
+    /// Also `llm-wasi:nn`: what WasmEdge's guests rely on and `wasi:nn` cannot say.
     Extended,
+}
+
+impl Profile {
+    /// Every profile, the default first.
+    pub const ALL: [Profile; 2] = [Profile::Portable, Profile::Extended];
 }
 
 /// An adapter.
