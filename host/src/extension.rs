@@ -5,8 +5,8 @@
 //! one copy each way.
 
 use crate::backend::ExecutionContext;
-use crate::bindings::llm_wasi::nn::{errors, graph, inference};
-use crate::bindings::wasi::nn::{graph as wasi_graph, tensor};
+use crate::bindings::lists::llm_wasi::nn::{errors, graph, inference};
+use crate::bindings::lists::wasi::nn::{graph as wasi_graph, tensor};
 use crate::linker::{GraphResource, HasNn};
 use crate::{Bytes, Error, ErrorCode, NnView, Tensor};
 use wasmtime::StoreContextMut;

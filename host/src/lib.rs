@@ -19,7 +19,9 @@ pub mod backend;
 mod bindings;
 mod error;
 mod extension;
+pub mod gguf;
 mod linker;
+mod monitor;
 mod preload;
 mod registry;
 pub mod runner;
@@ -30,6 +32,7 @@ mod wasi_nn;
 
 pub use error::{Error, ErrorCode};
 pub use linker::{NnView, add_to_linker};
+pub use monitor::{Activity, Monitor, Progress};
 pub use preload::{Preload, PreloadError};
 pub use registry::{Registry, RegistryBuilder};
 pub use tensor::{Bytes, OutputDescription, Tensor, TensorType};

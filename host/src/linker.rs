@@ -26,7 +26,7 @@ impl HasData for HasNn {
     type Data<'a> = NnView<'a>;
 }
 
-/// Defines `wasi:nn@0.2.0-rc-2024-10-28` and `llm-wasi:nn@0.1.0`.
+/// Defines `wasi:nn@0.2.0-rc-2024-10-28`, `wasi:nn@0.2.0-rc-2024-08-19` and `llm-wasi:nn@0.1.0`.
 ///
 /// Every function is synchronous, so that the many cheap ones stay cheap; `compute` blocks its thread
 /// until the model is done.

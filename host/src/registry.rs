@@ -1,7 +1,7 @@
 //! Finds backends by encoding and models by name.
 
-use crate::backend::{Backend, Encoding, Graph, Source, Target, ggml};
-use crate::{Error, ErrorCode, Preload};
+use crate::backend::{Backend, Encoding, Graph, LoadRequest, Source, Target, shorten};
+use crate::{Error, ErrorCode, Monitor, Preload};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
@@ -20,6 +20,7 @@ pub struct Registry {
 struct Inner {
     backends: Vec<Arc<dyn Backend>>,
     preloads: BTreeMap<String, Preload>,
+    monitor: Monitor,
     /// Names of models whose failure to load has been logged.
     told: Mutex<BTreeSet<String>>,
 }
@@ -29,6 +30,7 @@ struct Inner {
 pub struct RegistryBuilder {
     backends: Vec<Arc<dyn Backend>>,
     preloads: BTreeMap<String, Preload>,
+    monitor: Monitor,
 }
 
 impl RegistryBuilder {
@@ -50,6 +52,13 @@ impl RegistryBuilder {
         self
     }
 
+    /// Hears of everything that takes long, and can end it.
+    #[must_use]
+    pub fn monitor(mut self, monitor: Monitor) -> Self {
+        self.monitor = monitor;
+        self
+    }
+
     /// The registry.
     #[must_use]
     pub fn build(self) -> Registry {
@@ -57,6 +66,7 @@ impl RegistryBuilder {
             inner: Arc::new(Inner {
                 backends: self.backends,
                 preloads: self.preloads,
+                monitor: self.monitor,
                 told: Mutex::default(),
             }),
         }
@@ -71,7 +81,15 @@ impl Registry {
 
     /// A builder with every backend that this crate has.
     pub fn with_default_backends() -> RegistryBuilder {
-        Self::builder().backend(ggml::Ggml::new())
+        let builder = Self::builder();
+        #[cfg(feature = "ggml")]
+        let builder = builder.backend(crate::backend::ggml::Ggml::new());
+        builder
+    }
+
+    /// The backends, in the order in which they were added.
+    pub fn backends(&self) -> impl Iterator<Item = &dyn Backend> {
+        self.inner.backends.iter().map(AsRef::as_ref)
     }
 
     /// The names that guests may load.
@@ -95,7 +113,12 @@ impl Registry {
         let start = &first[..first.len().min(START as usize)];
         let backend = self.backend(encoding, |backend| backend.recognizes(start))?;
         let configurations: Vec<_> = configuration.into_iter().collect();
-        backend.load(Source::Bytes(builders), target, &configurations)
+        backend.load(LoadRequest {
+            source: Source::Bytes(builders),
+            target,
+            configurations: &configurations,
+            monitor: self.inner.monitor.clone(),
+        })
     }
 
     /// Loads a model that the host knows by name.
@@ -118,11 +141,12 @@ impl Registry {
             .chain(configuration)
             .collect();
         backend
-            .load(
-                Source::Files(preload.paths.clone()),
-                preload.target,
-                &configurations,
-            )
+            .load(LoadRequest {
+                source: Source::Files(preload.paths.clone()),
+                target: preload.target,
+                configurations: &configurations,
+                monitor: self.inner.monitor.clone(),
+            })
             .map_err(|error| error.context(format_args!("model `{name}`")))
             .inspect_err(|error| self.tell(name, error))
     }
@@ -145,16 +169,14 @@ impl Registry {
         encoding: Encoding,
         recognizes: impl Fn(&dyn Backend) -> bool,
     ) -> Result<&dyn Backend, Error> {
-        let mut backends = self.inner.backends.iter().map(AsRef::as_ref);
+        let mut backends = self.backends();
         let found = match encoding {
             Encoding::Autodetect => backends.find(|backend| recognizes(*backend)),
             _ => backends.find(|backend| backend.encodings().contains(&encoding)),
         };
         found.ok_or_else(|| {
             let known: Vec<_> = self
-                .inner
-                .backends
-                .iter()
+                .backends()
                 .flat_map(|backend| backend.encodings())
                 .map(|encoding| encoding.name())
                 .collect();
@@ -182,16 +204,6 @@ impl Registry {
             ErrorCode::NotFound,
             format!("no model is called `{}`: {found}", shorten(name)),
         )
-    }
-}
-
-/// A guest's name in a message, bounded.
-fn shorten(name: &str) -> String {
-    const LIMIT: usize = 200;
-    if name.chars().count() <= LIMIT {
-        name.to_owned()
-    } else {
-        name.chars().take(LIMIT).chain(['…']).collect()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Both packages as a component sees them, and a component as the runner runs it.
 
 use llm_wasi_host::backend::{
-    Backend, Encoding, ExecutionContext, Graph, Source, Target, no_output_yet, no_such_output,
+    Backend, Device, Encoding, ExecutionContext, Graph, LoadRequest, no_output_yet, no_such_output,
 };
 use llm_wasi_host::runner::Runner;
 use llm_wasi_host::testing::{NULL_OUTPUT, NullBackend, TinyModel};
@@ -36,7 +36,11 @@ impl Backend for EchoBackend {
         false
     }
 
-    fn load(&self, _: Source, _: Target, _: &[&str]) -> Result<Arc<dyn Graph>, Error> {
+    fn devices(&self) -> Result<Vec<Device>, Error> {
+        Ok(Vec::new())
+    }
+
+    fn load(&self, _: LoadRequest<'_>) -> Result<Arc<dyn Graph>, Error> {
         struct Echo;
         impl Graph for Echo {
             fn init_execution_context(&self) -> Result<Box<dyn ExecutionContext>, Error> {

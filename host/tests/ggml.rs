@@ -380,11 +380,10 @@ fn what_is_not_set_or_not_there_is_named() {
     assert!(context.compute_step().is_err());
     let error = context.set_input(2, Tensor::bytes("x")).unwrap_err();
     assert!(error.message.contains("found input 2"), "{error}");
-    let error = context
-        .set_input_by_name("prompt", Tensor::bytes("x"))
-        .unwrap_err();
+    let error = context.input_index("prompt").unwrap_err();
     assert!(error.message.contains("found `prompt`"), "{error}");
-    context.set_input_by_name("0", Tensor::bytes("x")).unwrap();
+    let index = context.input_index("0").unwrap();
+    context.set_input(index, Tensor::bytes("x")).unwrap();
     context.compute_step().unwrap();
     context.clear_inputs();
     assert!(context.compute().is_err());

@@ -2,7 +2,9 @@
 
 use crate::backend::{Counters, MODELS, Model, model_of, seed};
 use crate::steps::{Steps, piece};
-use llm_wasi_host::backend::{Backend, Encoding, ExecutionContext, Graph, Source, Target};
+use llm_wasi_host::backend::{
+    Backend, Device, Encoding, ExecutionContext, Graph, LoadRequest, Source, Target,
+};
 use llm_wasi_host::{
     Bytes, Error, ErrorCode, OutputDescription, Preload, Registry, Tensor, TensorType,
 };
@@ -53,12 +55,17 @@ impl Backend for TestBackend {
         true
     }
 
-    fn load(
-        &self,
-        source: Source,
-        target: Target,
-        configurations: &[&str],
-    ) -> Result<Arc<dyn Graph>, Error> {
+    fn devices(&self) -> Result<Vec<Device>, Error> {
+        Ok(Vec::new())
+    }
+
+    fn load(&self, request: LoadRequest<'_>) -> Result<Arc<dyn Graph>, Error> {
+        let LoadRequest {
+            source,
+            target,
+            configurations,
+            ..
+        } = request;
         let (model, seed) = match source {
             Source::Files(_) => {
                 let (name, rest) = configurations.split_first().unwrap_or((&"", &[]));

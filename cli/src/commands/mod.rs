@@ -3,5 +3,6 @@
 pub(crate) mod adapter;
 pub(crate) mod check;
 pub(crate) mod componentize;
+pub(crate) mod devices;
 pub(crate) mod inspect;
 pub(crate) mod run;

@@ -5,16 +5,21 @@
 //! one file that implements these three and is registered with
 //! [`RegistryBuilder::backend`](crate::RegistryBuilder::backend).
 //!
-//! Calls may take as long as they need: `load`, `compute` and `compute_step` are allowed to block.
-//! The others are expected to be quick; the host calls them on the guest's own thread.
+//! Calls may take as long as they need: `load`, `compute` and `compute_step` are allowed to block, and
+//! tell a [`Monitor`] how far they are. The others are expected to be quick; the host calls them on the
+//! guest's own thread.
 
-use crate::{Bytes, Error, ErrorCode, OutputDescription, Tensor};
+use crate::{Bytes, Error, ErrorCode, Monitor, OutputDescription, Tensor};
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
+pub mod device;
+#[cfg(feature = "ggml")]
 pub mod ggml;
+
+pub use device::{Device, DeviceKind, DeviceMemory};
 
 /// The format of a model's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,11 +51,6 @@ impl Encoding {
         (Self::Ggml, "GGML"),
         (Self::Autodetect, "AutoDetect"),
     ];
-
-    /// The name that command lines use.
-    pub fn name(self) -> &'static str {
-        name_of(&Self::NAMES, self)
-    }
 }
 
 /// The kind of device that should compute.
@@ -74,11 +74,6 @@ impl Target {
         (Self::Tpu, "TPU"),
         (Self::Auto, "AUTO"),
     ];
-
-    /// The name that command lines use.
-    pub fn name(self) -> &'static str {
-        name_of(&Self::NAMES, self)
-    }
 }
 
 fn name_of<T: Copy + PartialEq>(names: &[(T, &'static str)], value: T) -> &'static str {
@@ -115,6 +110,13 @@ fn parse_name<T: Copy>(names: &[(T, &'static str)], text: &str) -> Result<T, Unk
 
 macro_rules! named {
     ($($ty:ty)*) => ($(
+        impl $ty {
+            /// The name that command lines use.
+            pub fn name(self) -> &'static str {
+                name_of(&Self::NAMES, self)
+            }
+        }
+
         impl fmt::Display for $ty {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(self.name())
@@ -132,7 +134,7 @@ macro_rules! named {
     )*)
 }
 
-named! { Encoding Target }
+named! { Encoding Target DeviceKind }
 
 /// Where a model comes from.
 #[derive(Clone, Debug)]
@@ -141,6 +143,19 @@ pub enum Source {
     Bytes(Vec<Vec<u8>>),
     /// Files of the host.
     Files(Vec<PathBuf>),
+}
+
+/// A model to load.
+#[derive(Clone)]
+pub struct LoadRequest<'a> {
+    /// Where it comes from.
+    pub source: Source,
+    /// The device that should compute.
+    pub target: Target,
+    /// JSON objects of the backend's options; a later one overrides an earlier one.
+    pub configurations: &'a [&'a str],
+    /// Hears of the loading's progress, and of that of what the model computes.
+    pub monitor: Monitor,
 }
 
 /// A model format and the means to load it.
@@ -155,13 +170,12 @@ pub trait Backend: Send + Sync {
     /// [`Encoding::Autodetect`].
     fn recognizes(&self, start: &[u8]) -> bool;
 
-    /// Loads a model. `configurations` are JSON objects; a later one overrides an earlier one.
-    fn load(
-        &self,
-        source: Source,
-        target: Target,
-        configurations: &[&str],
-    ) -> Result<Arc<dyn Graph>, Error>;
+    /// The devices that this backend can compute on. Fails if the backend's library is not there; the
+    /// error says how to install it.
+    fn devices(&self) -> Result<Vec<Device>, Error>;
+
+    /// Loads a model.
+    fn load(&self, request: LoadRequest<'_>) -> Result<Arc<dyn Graph>, Error>;
 }
 
 /// A loaded model.
@@ -181,14 +195,9 @@ pub trait ExecutionContext: Send {
     /// Sets input `index`, in place of an earlier one.
     fn set_input(&mut self, index: u32, tensor: Tensor) -> Result<(), Error>;
 
-    /// Sets the input with this name: by default a decimal index.
-    fn set_input_by_name(&mut self, name: &str, tensor: Tensor) -> Result<(), Error> {
-        match name.parse() {
-            Ok(index) => self.set_input(index, tensor),
-            Err(_) => Err(Error::invalid(format!(
-                "expected the decimal index of an input as its name, such as `0`, found `{name}`"
-            ))),
-        }
+    /// The index of the input with this name: by default the decimal number that it is.
+    fn input_index(&self, name: &str) -> Result<u32, Error> {
+        find_by_name("input", name, &[])
     }
 
     /// Forgets every input.
@@ -218,6 +227,11 @@ pub trait ExecutionContext: Send {
         index.to_string()
     }
 
+    /// The index of the output with this name: by default the decimal number that it is.
+    fn output_index(&self, name: &str) -> Result<u32, Error> {
+        find_by_name("output", name, &[])
+    }
+
     /// What output `index` is.
     fn describe_output(&self, index: u32) -> Result<OutputDescription, Error>;
 
@@ -227,6 +241,57 @@ pub trait ExecutionContext: Send {
     /// What the last step added to output `index`.
     fn step_output(&self, index: u32) -> Result<Bytes, Error> {
         self.output(index)
+    }
+}
+
+/// Finds an input or output for backends: by one of the model's own `names`, else by the decimal index
+/// that the name is. `what` is for the error.
+pub fn find_by_name(what: &str, name: &str, names: &[String]) -> Result<u32, Error> {
+    let position = names.iter().position(|known| known == name);
+    let found = match position {
+        Some(position) => u32::try_from(position).ok(),
+        None => name.parse().ok().filter(|index| {
+            // An unknown number of them is checked by whoever uses the index.
+            names.is_empty() || usize::try_from(*index).is_ok_and(|index| index < names.len())
+        }),
+    };
+    found.ok_or_else(|| {
+        let known = match names {
+            [] => format!("the decimal index of an {what}, such as `0`"),
+            _ => format!(
+                "one of the model's {what}s ({}) or an index below {}",
+                list(names),
+                names.len()
+            ),
+        };
+        Error::new(
+            ErrorCode::NotFound,
+            format!("expected {known}, found `{}`", shorten(name)),
+        )
+    })
+}
+
+/// Names in backquotes, separated by commas; of many only the first.
+pub(crate) fn list(names: &[String]) -> String {
+    const LIMIT: usize = 20;
+    let mut text: Vec<_> = names
+        .iter()
+        .take(LIMIT)
+        .map(|name| format!("`{}`", shorten(name)))
+        .collect();
+    if names.len() > LIMIT {
+        text.push(format!("and {} more", names.len() - LIMIT));
+    }
+    text.join(", ")
+}
+
+/// A foreign text in a message, bounded.
+pub(crate) fn shorten(text: &str) -> String {
+    const LIMIT: usize = 200;
+    if text.chars().count() <= LIMIT {
+        text.to_owned()
+    } else {
+        text.chars().take(LIMIT).chain(['…']).collect()
     }
 }
 

@@ -1,7 +1,7 @@
 //! A backend without a model: what the host itself costs.
 
 use crate::backend::{
-    Backend, Encoding, ExecutionContext, Graph, Source, Target, no_output_yet, no_such_output,
+    Backend, Device, Encoding, ExecutionContext, Graph, LoadRequest, no_output_yet, no_such_output,
 };
 use crate::{Bytes, Error, OutputDescription, Tensor, TensorType};
 use std::collections::BTreeMap;
@@ -48,7 +48,11 @@ impl Backend for NullBackend {
         true
     }
 
-    fn load(&self, _: Source, _: Target, _: &[&str]) -> Result<Arc<dyn Graph>, Error> {
+    fn devices(&self) -> Result<Vec<Device>, Error> {
+        Ok(Vec::new())
+    }
+
+    fn load(&self, _: LoadRequest<'_>) -> Result<Arc<dyn Graph>, Error> {
         Ok(Arc::new(NullGraph))
     }
 }

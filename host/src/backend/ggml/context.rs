@@ -11,7 +11,8 @@
 use super::options::Options;
 use super::owned::OwnedContext;
 use super::sampler::Sampler;
-use super::{Weights, llama_backend, log, memory};
+use super::weights::{Origin, Weights};
+use super::{llama_backend, log, memory};
 use crate::backend::{ExecutionContext, no_output_yet, no_such_output};
 use crate::{Bytes, Error, ErrorCode, OutputDescription, Tensor};
 use llama_cpp_2::DecodeError;
@@ -30,6 +31,7 @@ const OUTPUTS: u32 = 2;
 const LLAMA_COMMIT: &str = "llama-cpp-sys-2 0.1.161";
 
 pub(super) struct Context {
+    origin: Origin,
     weights: Arc<Weights>,
     /// What the graph was loaded with.
     base: Options,
@@ -76,8 +78,9 @@ struct Running {
 }
 
 impl Context {
-    pub(super) fn new(weights: Arc<Weights>, options: Options) -> Self {
+    pub(super) fn new(origin: Origin, weights: Arc<Weights>, options: Options) -> Self {
         Self {
+            origin,
             weights,
             base: options.clone(),
             options,

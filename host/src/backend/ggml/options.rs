@@ -34,6 +34,10 @@ pub struct Options {
     pub threads_batch: i32,
     /// Layers that a GPU computes; what fits if negative.
     pub n_gpu_layers: i32,
+    /// The only or the first GPU.
+    pub main_gpu: i32,
+    /// How a model is spread over several GPUs.
+    pub split_mode: SplitMode,
     /// Map the file instead of reading it.
     pub use_mmap: bool,
     /// Keep the weights in memory.
@@ -66,6 +70,17 @@ pub struct Options {
     pub grammar: String,
 }
 
+/// How a model is spread over several GPUs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SplitMode {
+    /// One GPU has all of it.
+    None,
+    /// Each has some layers.
+    Layer,
+    /// Each has a part of every layer.
+    Row,
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -81,6 +96,8 @@ impl Default for Options {
             threads: -1,
             threads_batch: -1,
             n_gpu_layers: -1,
+            main_gpu: 0,
+            split_mode: SplitMode::Layer,
             use_mmap: true,
             use_mlock: false,
             temp: 0.8,

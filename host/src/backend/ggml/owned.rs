@@ -8,7 +8,7 @@
     reason = "a context and the model it borrows, in one value"
 )]
 
-use super::Weights;
+use super::weights::Weights;
 use llama_cpp_2::LlamaContextLoadError;
 use llama_cpp_2::context::LlamaContext;
 use llama_cpp_2::context::params::LlamaContextParams;

@@ -1,0 +1,217 @@
+//! Models in memory, each once however often it is loaded.
+
+use super::options::{Options, SplitMode};
+use super::placement::Placement;
+use super::{llama_backend, log};
+use crate::backend::Target;
+use crate::gguf::Gguf;
+use crate::{Activity, Error, Monitor};
+use llama_cpp_2::model::LlamaModel;
+use llama_cpp_2::model::params::LlamaModelParams;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::SystemTime;
+use tempfile::TempPath;
+
+/// What [`Activity::Load`] counts to.
+const THOUSANDTHS: u64 = 1000;
+
+/// A model in memory.
+pub(super) struct Weights {
+    pub(super) model: LlamaModel,
+    file: FileIdentity,
+    placement: Placement,
+    /// The file, if it is ours: it must outlive the mapping on platforms that lock mapped files.
+    _temporary: Option<Arc<TempPath>>,
+}
+
+/// The weights in use, by what was asked for.
+#[derive(Default)]
+pub(super) struct Loader {
+    loaded: Mutex<HashMap<Request, Weak<Weights>>>,
+}
+
+/// What makes two files the same.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct FileIdentity {
+    path: PathBuf,
+    size: u64,
+    modified: Option<SystemTime>,
+    use_mmap: bool,
+    use_mlock: bool,
+}
+
+/// What makes two loads the same, without a look into the file.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Request {
+    file: FileIdentity,
+    target: Target,
+    n_gpu_layers: i32,
+    main_gpu: i32,
+    split_mode: SplitMode,
+}
+
+/// Where a graph's weights come from, to load them with other options as well.
+#[derive(Clone)]
+pub(super) struct Origin {
+    pub(super) loader: Arc<Loader>,
+    /// The model's only or first file.
+    pub(super) path: PathBuf,
+    /// The same, if it is ours.
+    pub(super) temporary: Option<Arc<TempPath>>,
+    pub(super) target: Target,
+    pub(super) monitor: Monitor,
+}
+
+impl Origin {
+    /// The weights for these options; shared with everyone who has the same.
+    pub(super) fn weights(&self, options: &Options) -> Result<Arc<Weights>, Error> {
+        let request = Request {
+            file: FileIdentity::new(&self.path, options)?,
+            target: self.target,
+            n_gpu_layers: options.n_gpu_layers,
+            main_gpu: options.main_gpu,
+            split_mode: options.split_mode,
+        };
+        // Held while loading: two guests that ask for one model at once load it once.
+        let mut loaded = self
+            .loader
+            .loaded
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(weights) = loaded.get(&request).and_then(Weak::upgrade) {
+            return Ok(weights);
+        }
+        loaded.retain(|_, weights| weights.strong_count() > 0);
+        let (header, size) = headers(&self.path)?;
+        let placement = Placement::choose(options, self.target, &header, size)?;
+        // Another request may have led to the same place.
+        let same = loaded
+            .values()
+            .filter_map(Weak::upgrade)
+            .find(|weights| weights.file == request.file && weights.placement == placement);
+        let weights = match same {
+            Some(weights) => weights,
+            None => Arc::new(Weights {
+                model: self.load(&request.file, &placement, size)?,
+                file: request.file.clone(),
+                placement,
+                _temporary: self.temporary.clone(),
+            }),
+        };
+        loaded.insert(request, Arc::downgrade(&weights));
+        Ok(weights)
+    }
+
+    fn load(
+        &self,
+        file: &FileIdentity,
+        placement: &Placement,
+        size: u64,
+    ) -> Result<LlamaModel, Error> {
+        let backend = llama_backend()?;
+        let monitor = self.monitor.clone();
+        let params = LlamaModelParams::default()
+            .with_use_mmap(file.use_mmap)
+            .with_use_mlock(file.use_mlock)
+            .with_progress_callback(move |part| {
+                let done = f64::from(part.clamp(0.0, 1.0)) * THOUSANDTHS as f64;
+                monitor.report(Activity::Load, done as u64, THOUSANDTHS);
+                true
+            });
+        let params = placement.apply(params)?;
+        let (model, reason) =
+            log::capture(|| LlamaModel::load_from_file(backend, &self.path, &params));
+        let model = model.map_err(|error| {
+            let reason = if reason.is_empty() {
+                error.to_string()
+            } else {
+                reason
+            };
+            Error::invalid(format!(
+                "llama.cpp cannot load {} ({size} bytes): {reason}",
+                self.path.display()
+            ))
+        })?;
+        tracing::debug!(
+            path = %self.path.display(),
+            parameters = model.n_params(),
+            context = model.n_ctx_train(),
+            ?placement,
+            "loaded"
+        );
+        Ok(model)
+    }
+}
+
+impl FileIdentity {
+    fn new(path: &Path, options: &Options) -> Result<Self, Error> {
+        let describe =
+            |error: std::io::Error| Error::invalid(format!("{}: {error}", path.display()));
+        let metadata = path.metadata().map_err(describe)?;
+        Ok(Self {
+            path: path.canonicalize().map_err(describe)?,
+            size: metadata.len(),
+            modified: metadata.modified().ok(),
+            use_mmap: options.use_mmap,
+            use_mlock: options.use_mlock,
+        })
+    }
+}
+
+/// Checks the headers of all files of a model. Gives the first one, and the files' size together.
+fn headers(path: &Path) -> Result<(Gguf, u64), Error> {
+    let open = |path: &Path| {
+        Gguf::open(path).map_err(|error| Error::invalid(format!("{}: {error}", path.display())))
+    };
+    let first = open(path)?;
+    let mut size = first.size;
+    for part in other_parts(path) {
+        size += open(&part)?.size;
+    }
+    Ok((first, size))
+}
+
+/// The other files of a model whose first one is `NAME-00001-of-00003.gguf`. llama.cpp finds them by
+/// their names.
+fn other_parts(path: &Path) -> Vec<PathBuf> {
+    let split = || {
+        let name = path.file_name()?.to_str()?.strip_suffix(".gguf")?;
+        let (name, count) = name.rsplit_once("-of-")?;
+        let name = name.strip_suffix("-00001")?;
+        if count.len() != 5 {
+            return None;
+        }
+        let parts: u32 = count.parse().ok()?;
+        let others = (2..=parts)
+            .map(|part| path.with_file_name(format!("{name}-{part:05}-of-{count}.gguf")));
+        Some(others.collect())
+    };
+    split().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_a_split_model() {
+        let parts = |name: &str| other_parts(Path::new(name));
+        assert_eq!(
+            parts("models/a-00001-of-00003.gguf"),
+            [
+                Path::new("models/a-00002-of-00003.gguf"),
+                Path::new("models/a-00003-of-00003.gguf")
+            ]
+        );
+        for whole in [
+            "a.gguf",
+            "a-00002-of-00003.gguf",
+            "a-00001-of-3.gguf",
+            "-00001-of-xxxxx.gguf",
+        ] {
+            assert!(parts(whole).is_empty(), "{whole}");
+        }
+    }
+}

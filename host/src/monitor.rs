@@ -1,0 +1,116 @@
+//! What long operations tell while they run, and how they are ended early.
+
+use crate::{Error, ErrorCode};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// What takes its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Activity {
+    /// A model is being loaded; counted in thousandths.
+    Load,
+    /// A language model evaluates a prompt; counted in tokens.
+    Prefill,
+}
+
+/// How far something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// What.
+    pub activity: Activity,
+    /// How much is done; equals `total` at the end.
+    pub done: u64,
+    /// How much there is to do.
+    pub total: u64,
+}
+
+/// Passes on progress, and the wish to end. Clones are one and the same.
+#[derive(Clone, Default)]
+pub struct Monitor {
+    inner: Arc<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    listener: Option<Box<dyn Fn(Progress) + Send + Sync>>,
+    interrupted: AtomicBool,
+}
+
+impl Monitor {
+    /// A monitor that calls `listener` as things proceed, on the thread that does them.
+    pub fn new(listener: impl Fn(Progress) + Send + Sync + 'static) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                listener: Some(Box::new(listener)),
+                interrupted: AtomicBool::new(false),
+            }),
+        }
+    }
+
+    /// Tells how far something is.
+    pub fn report(&self, activity: Activity, done: u64, total: u64) {
+        if let Some(listener) = &self.inner.listener {
+            listener(Progress {
+                activity,
+                done,
+                total,
+            });
+        }
+    }
+
+    /// Asks the computation that runs to end, or else the next one: a language model stops before its
+    /// next token, as if its text had ended.
+    pub fn interrupt(&self) {
+        self.inner.interrupted.store(true, Ordering::Release);
+    }
+
+    /// Takes an earlier [`interrupt`](Self::interrupt) back if nothing has followed it yet.
+    pub fn resume(&self) {
+        self.inner.interrupted.store(false, Ordering::Release);
+    }
+
+    /// Fails once after each [`interrupt`](Self::interrupt): backends ask between steps.
+    pub fn check(&self) -> Result<(), Error> {
+        if self.inner.interrupted.swap(false, Ordering::AcqRel) {
+            return Err(Error::new(
+                ErrorCode::EndOfSequence,
+                "the computation was interrupted",
+            ));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    #[test]
+    fn an_interrupt_ends_one_computation_and_clones_share_it() {
+        let monitor = Monitor::default();
+        monitor.check().unwrap();
+        monitor.clone().interrupt();
+        assert_eq!(monitor.check().unwrap_err().code, ErrorCode::EndOfSequence);
+        monitor.check().unwrap();
+        monitor.interrupt();
+        monitor.resume();
+        monitor.check().unwrap();
+    }
+
+    #[test]
+    fn progress_reaches_the_listener() {
+        let seen: Arc<Mutex<Vec<Progress>>> = Arc::default();
+        let monitor = Monitor::new({
+            let seen = seen.clone();
+            move |progress| seen.lock().unwrap().push(progress)
+        });
+        monitor.report(Activity::Prefill, 3, 7);
+        let expected = Progress {
+            activity: Activity::Prefill,
+            done: 3,
+            total: 7,
+        };
+        assert_eq!(*seen.lock().unwrap(), [expected]);
+    }
+}

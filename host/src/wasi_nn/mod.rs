@@ -1,0 +1,281 @@
+//! `wasi:nn` over the backends, in both of its releases.
+//!
+//! Here is what they have in common: tensors, errors, and how models are loaded. [`lists`] and [`slots`]
+//! have what differs, how a model computes.
+
+mod lists;
+mod slots;
+
+use crate::backend::ExecutionContext;
+use crate::{Bytes, Error, NnView, Tensor, TensorType};
+use std::sync::Arc;
+use wasmtime::StoreContextMut;
+use wasmtime::component::{ComponentType, Lift, Linker, Lower, Resource, ResourceType};
+
+/// A tensor that a guest holds.
+#[allow(unreachable_pub, reason = "the generated bindings name it")]
+pub struct TensorResource {
+    dimensions: Vec<u32>,
+    ty: TensorType,
+    data: Bytes,
+}
+
+/// A context of this package.
+#[allow(unreachable_pub, reason = "the generated bindings name it")]
+pub struct ContextResource {
+    context: Box<dyn ExecutionContext>,
+}
+
+/// A failure that a guest holds.
+#[allow(unreachable_pub, reason = "the generated bindings name it")]
+pub struct ErrorResource(Error);
+
+pub(crate) fn add_to_linker<T: Send + 'static>(
+    linker: &mut Linker<T>,
+    get: fn(&mut T) -> NnView<'_>,
+) -> wasmtime::Result<()> {
+    lists::add_to_linker(linker, get)?;
+    slots::add_to_linker(linker, get)
+}
+
+/// `wasi:nn/tensor`, by hand: `data` lowers shared bytes, which the generated trait would copy first.
+/// `E` is the release's own type of `tensor-type`.
+fn add_tensor<T, E>(
+    linker: &mut Linker<T>,
+    interface: &str,
+    get: fn(&mut T) -> NnView<'_>,
+) -> wasmtime::Result<()>
+where
+    T: 'static,
+    E: ComponentType + Lift + Lower + Into<TensorType> + From<TensorType> + Send + Sync + 'static,
+{
+    let mut tensor = linker.instance(interface)?;
+    tensor.resource(
+        "tensor",
+        ResourceType::host::<TensorResource>(),
+        move |mut store, rep| {
+            let resource = Resource::<TensorResource>::new_own(rep);
+            get(store.data_mut()).table.delete(resource)?;
+            Ok(())
+        },
+    )?;
+    tensor.func_wrap(
+        "[constructor]tensor",
+        move |mut store: StoreContextMut<'_, T>, (dimensions, ty, data): (Vec<u32>, E, Vec<u8>)| {
+            let resource = get(store.data_mut()).table.push(TensorResource {
+                dimensions,
+                ty: ty.into(),
+                data: Arc::new(data),
+            })?;
+            Ok((resource,))
+        },
+    )?;
+    tensor.func_wrap(
+        "[method]tensor.dimensions",
+        move |mut store: StoreContextMut<'_, T>, (tensor,): (Resource<TensorResource>,)| {
+            let view = get(store.data_mut());
+            Ok((view.table.get(&tensor)?.dimensions.clone(),))
+        },
+    )?;
+    tensor.func_wrap(
+        "[method]tensor.ty",
+        move |mut store: StoreContextMut<'_, T>, (tensor,): (Resource<TensorResource>,)| {
+            let view = get(store.data_mut());
+            Ok((E::from(view.table.get(&tensor)?.ty),))
+        },
+    )?;
+    tensor.func_wrap(
+        "[method]tensor.data",
+        move |mut store: StoreContextMut<'_, T>, (tensor,): (Resource<TensorResource>,)| {
+            let view = get(store.data_mut());
+            Ok((view.table.get(&tensor)?.data.clone(),))
+        },
+    )
+}
+
+impl NnView<'_> {
+    fn wasi_result<V: Send + 'static>(
+        &mut self,
+        operation: &str,
+        result: Result<V, Error>,
+    ) -> wasmtime::Result<Result<Resource<V>, Resource<ErrorResource>>> {
+        Ok(match result {
+            Ok(value) => Ok(self.table.push(value)?),
+            Err(error) => Err(self.wasi_error(operation, error)?),
+        })
+    }
+
+    fn wasi_error(
+        &mut self,
+        operation: &str,
+        error: Error,
+    ) -> wasmtime::Result<Resource<ErrorResource>> {
+        tracing::debug!(operation, code = error.code.name(), "{}", error.message);
+        Ok(self.table.push(ErrorResource(error))?)
+    }
+}
+
+impl TensorResource {
+    /// Output `index` of a context.
+    fn of_output(context: &dyn ExecutionContext, index: u32) -> Result<Self, Error> {
+        let description = context.describe_output(index)?;
+        Ok(Self {
+            dimensions: description.dimensions,
+            ty: description.ty,
+            data: context.output(index)?,
+        })
+    }
+
+    /// As an input.
+    fn into_tensor(self) -> Tensor {
+        Tensor {
+            dimensions: self.dimensions,
+            ty: self.ty,
+            data: Arc::unwrap_or_clone(self.data),
+        }
+    }
+}
+
+/// Implements what the releases share on the generated traits of one of them. The module that uses it
+/// has `errors`, `graph` and `tensor` in scope.
+macro_rules! shared_interfaces {
+    () => {
+        impl errors::Host for NnView<'_> {}
+
+        impl errors::HostError for NnView<'_> {
+            fn code(
+                &mut self,
+                error: Resource<ErrorResource>,
+            ) -> wasmtime::Result<errors::ErrorCode> {
+                Ok(self.table.get(&error)?.0.code.into())
+            }
+
+            fn data(&mut self, error: Resource<ErrorResource>) -> wasmtime::Result<String> {
+                Ok(self.table.get(&error)?.0.message.clone())
+            }
+
+            fn drop(&mut self, error: Resource<ErrorResource>) -> wasmtime::Result<()> {
+                self.table.delete(error)?;
+                Ok(())
+            }
+        }
+
+        impl graph::Host for NnView<'_> {
+            fn load(
+                &mut self,
+                builders: Vec<Vec<u8>>,
+                encoding: graph::GraphEncoding,
+                target: graph::ExecutionTarget,
+            ) -> wasmtime::Result<Result<Resource<GraphResource>, Resource<ErrorResource>>> {
+                let result = self
+                    .registry
+                    .load(builders, encoding.into(), target.into(), None)
+                    .map(|graph| GraphResource { graph });
+                self.wasi_result("load", result)
+            }
+
+            fn load_by_name(
+                &mut self,
+                name: String,
+            ) -> wasmtime::Result<Result<Resource<GraphResource>, Resource<ErrorResource>>> {
+                let result = self
+                    .registry
+                    .load_by_name(&name, None)
+                    .map(|graph| GraphResource { graph });
+                self.wasi_result("load-by-name", result)
+            }
+        }
+
+        impl graph::HostGraph for NnView<'_> {
+            fn init_execution_context(
+                &mut self,
+                graph: Resource<GraphResource>,
+            ) -> wasmtime::Result<Result<Resource<ContextResource>, Resource<ErrorResource>>> {
+                let graph = self.table.get(&graph)?.graph.clone();
+                let result = graph
+                    .init_execution_context()
+                    .map(|context| ContextResource { context });
+                self.wasi_result("init-execution-context", result)
+            }
+
+            fn drop(&mut self, graph: Resource<GraphResource>) -> wasmtime::Result<()> {
+                self.table.delete(graph)?;
+                Ok(())
+            }
+        }
+
+        impl From<graph::GraphEncoding> for Encoding {
+            fn from(encoding: graph::GraphEncoding) -> Self {
+                match encoding {
+                    graph::GraphEncoding::Openvino => Self::OpenVino,
+                    graph::GraphEncoding::Onnx => Self::Onnx,
+                    graph::GraphEncoding::Tensorflow => Self::TensorFlow,
+                    graph::GraphEncoding::Pytorch => Self::PyTorch,
+                    graph::GraphEncoding::Tensorflowlite => Self::TensorFlowLite,
+                    graph::GraphEncoding::Ggml => Self::Ggml,
+                    graph::GraphEncoding::Autodetect => Self::Autodetect,
+                }
+            }
+        }
+
+        impl From<graph::ExecutionTarget> for Target {
+            fn from(target: graph::ExecutionTarget) -> Self {
+                match target {
+                    graph::ExecutionTarget::Cpu => Self::Cpu,
+                    graph::ExecutionTarget::Gpu => Self::Gpu,
+                    graph::ExecutionTarget::Tpu => Self::Tpu,
+                }
+            }
+        }
+
+        impl From<tensor::TensorType> for TensorType {
+            fn from(ty: tensor::TensorType) -> Self {
+                match ty {
+                    tensor::TensorType::Fp16 => Self::F16,
+                    tensor::TensorType::Fp32 => Self::F32,
+                    tensor::TensorType::Fp64 => Self::F64,
+                    tensor::TensorType::Bf16 => Self::Bf16,
+                    tensor::TensorType::U8 => Self::U8,
+                    tensor::TensorType::I32 => Self::I32,
+                    tensor::TensorType::I64 => Self::I64,
+                }
+            }
+        }
+
+        impl From<TensorType> for tensor::TensorType {
+            fn from(ty: TensorType) -> Self {
+                match ty {
+                    TensorType::F16 => Self::Fp16,
+                    TensorType::F32 => Self::Fp32,
+                    TensorType::F64 => Self::Fp64,
+                    TensorType::Bf16 => Self::Bf16,
+                    TensorType::U8 => Self::U8,
+                    TensorType::I32 => Self::I32,
+                    TensorType::I64 => Self::I64,
+                }
+            }
+        }
+
+        /// The nearest code: this package knows nothing of language models or of limits that pass.
+        impl From<ErrorCode> for errors::ErrorCode {
+            fn from(code: ErrorCode) -> Self {
+                match code {
+                    ErrorCode::InvalidArgument => Self::InvalidArgument,
+                    ErrorCode::InvalidEncoding => Self::InvalidEncoding,
+                    ErrorCode::Timeout => Self::Timeout,
+                    ErrorCode::RuntimeError | ErrorCode::Busy | ErrorCode::EndOfSequence => {
+                        Self::RuntimeError
+                    }
+                    ErrorCode::UnsupportedOperation => Self::UnsupportedOperation,
+                    ErrorCode::TooLarge | ErrorCode::ContextFull | ErrorCode::PromptTooLong => {
+                        Self::TooLarge
+                    }
+                    ErrorCode::NotFound | ErrorCode::ModelNotFound => Self::NotFound,
+                    ErrorCode::Security => Self::Security,
+                    ErrorCode::Unknown => Self::Unknown,
+                }
+            }
+        }
+    };
+}
+use shared_interfaces;
