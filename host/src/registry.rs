@@ -42,13 +42,18 @@ impl RegistryBuilder {
     }
 
     /// Names a model. A file that is missing is logged here, and an error where a guest loads it: a
-    /// guest that never asks for the model can run. Of two with the same name the later one counts.
+    /// guest that never asks for the model can run. Of two with the same name the first one counts, as in
+    /// WasmEdge, and the other is logged.
     #[must_use]
     pub fn preload(mut self, preload: Preload) -> Self {
         if let Err(error) = check_files(&preload) {
             tracing::warn!("{}", error.message);
         }
-        self.preloads.insert(preload.name.clone(), preload);
+        if self.preloads.contains_key(&preload.name) {
+            tracing::warn!("model `{}` is named twice: the first one counts", preload.name);
+        } else {
+            self.preloads.insert(preload.name.clone(), preload);
+        }
         self
     }
 

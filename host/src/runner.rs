@@ -56,7 +56,7 @@ impl WasiView for State {
 pub struct RunnerBuilder {
     args: Vec<String>,
     env: Vec<(String, String)>,
-    dirs: Vec<(String, PathBuf)>,
+    dirs: Vec<(String, PathBuf, FsPerms)>,
     registry: RegistryBuilder,
     cache: bool,
 }
@@ -86,7 +86,14 @@ impl RunnerBuilder {
     /// Lets the program use the host's folder `host` as `guest`.
     #[must_use]
     pub fn dir(mut self, guest: impl Into<String>, host: impl Into<PathBuf>) -> Self {
-        self.dirs.push((guest.into(), host.into()));
+        self.dirs.push((guest.into(), host.into(), FsPerms::ReadWrite));
+        self
+    }
+
+    /// Lets the program read the host's folder `host` as `guest`.
+    #[must_use]
+    pub fn read_only_dir(mut self, guest: impl Into<String>, host: impl Into<PathBuf>) -> Self {
+        self.dirs.push((guest.into(), host.into(), FsPerms::ReadOnly));
         self
     }
 
@@ -145,7 +152,7 @@ pub struct Runner {
     linker: Linker<State>,
     args: Vec<String>,
     env: Vec<(String, String)>,
-    dirs: Vec<(String, PathBuf)>,
+    dirs: Vec<(String, PathBuf, FsPerms)>,
     registry: Registry,
 }
 
@@ -236,8 +243,8 @@ impl Runner {
         let mut wasi = WasiCtxBuilder::new();
         wasi.args(&self.args).envs(&self.env);
         streams(&mut wasi);
-        for (guest, host) in &self.dirs {
-            wasi.preopened_dir(host, guest, FsPerms::ReadWrite)
+        for (guest, host, permissions) in &self.dirs {
+            wasi.preopened_dir(host, guest, *permissions)
                 .map_err(anyhow::Error::from)
                 .with_context(|| {
                     format!(

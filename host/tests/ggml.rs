@@ -2,8 +2,8 @@
 
 use llm_wasi_host::backend::{Encoding, ExecutionContext, Graph, Target};
 use llm_wasi_host::testing::TinyModel;
-use llm_wasi_host::{Error, ErrorCode, Preload, Registry, Tensor};
-use std::sync::Arc;
+use llm_wasi_host::{Activity, Error, ErrorCode, Monitor, Preload, Progress, Registry, Tensor};
+use std::sync::{Arc, Mutex};
 
 /// One thread: the tests run beside each other, and more threads than processors make llama.cpp slow.
 const GREEDY: &str = r#"{"temp": 0, "threads": 1, "ctx-size": 256, "n-predict": 20}"#;
@@ -67,13 +67,13 @@ fn counts_are_known_before_compute_and_text_is_not() {
     set(&mut *context, 0, "Hello");
     // One token for each byte, and one that begins every text.
     assert_eq!(counts(&*context), (6, 0));
-    assert_eq!(context.output(0).unwrap_err().code, ErrorCode::RuntimeError);
+    // As in WasmEdge, there is a text, and it is empty.
+    assert_eq!(text(&*context), b"");
+    assert_eq!(*context.step_output(0).unwrap(), b"");
+    // An embedding was not asked for.
+    assert_eq!(context.output(2).unwrap_err().code, ErrorCode::RuntimeError);
     assert_eq!(
-        context.step_output(0).unwrap_err().code,
-        ErrorCode::RuntimeError
-    );
-    assert_eq!(
-        context.output(2).unwrap_err().code,
+        context.output(3).unwrap_err().code,
         ErrorCode::InvalidArgument
     );
     context.compute().unwrap();
@@ -97,9 +97,247 @@ fn steps_make_the_same_text_and_finish_begins_anew() {
         assert_eq!(steps, model.continuation(b'c', 20));
         assert_eq!(counts(&*context), (4, 20));
         context.finish().unwrap();
+        assert_eq!(text(&*context), b"");
+        assert_eq!(counts(&*context), (4, 0));
     }
     context.compute().unwrap();
     assert_eq!(text(&*context), model.continuation(b'c', 20));
+}
+
+#[test]
+fn n_predict_limits_compute_and_not_steps() {
+    let model = TinyModel::new();
+    let mut context = open(&load(&model, GREEDY));
+    set(&mut *context, 0, "abc");
+    for _ in 0..30 {
+        context.compute_step().unwrap();
+    }
+    assert_eq!(text(&*context), model.continuation(b'c', 30));
+    for limit in [0, 1] {
+        set(&mut *context, 1, &format!(r#"{{"n-predict": {limit}}}"#));
+        context.compute().unwrap();
+        assert_eq!(text(&*context), model.continuation(b'c', limit));
+    }
+}
+
+/// What a context has evaluated already is not evaluated again, and the text is the same.
+#[test]
+fn a_growing_prompt_gives_the_same_text_as_a_new_one() {
+    let model = TinyModel::new();
+    let graph = load(&model, GREEDY);
+    let mut context = open(&graph);
+    let mut prompt = "Hello".to_owned();
+    for turn in 0..4 {
+        set(&mut *context, 0, &prompt);
+        context.compute().unwrap();
+        let last = prompt.bytes().last().unwrap();
+        assert_eq!(text(&*context), model.continuation(last, 20), "{turn}");
+        prompt.push_str(&String::from_utf8(text(&*context)).unwrap());
+        prompt.push_str(["?", "and", "", "!"][turn]);
+    }
+    // A prompt that the cache begins with, and one that it does not.
+    for prompt in ["Hel", "Hello", "Jello"] {
+        set(&mut *context, 0, prompt);
+        context.compute().unwrap();
+        let last = prompt.bytes().last().unwrap();
+        assert_eq!(text(&*context), model.continuation(last, 20), "{prompt}");
+    }
+}
+
+#[test]
+fn a_shifted_context_goes_on_and_on() {
+    let model = TinyModel::new();
+    let options =
+        r#"{"temp": 0, "threads": 1, "ctx-size": 256, "n-predict": 700, "ctx-shift": true}"#;
+    let mut context = open(&load(&model, options));
+    set(&mut *context, 0, "shift");
+    context.compute().unwrap();
+    assert_eq!(text(&*context), model.continuation(b't', 700));
+    assert_eq!(counts(&*context), (6, 700));
+}
+
+#[test]
+fn an_interrupt_ends_the_text() {
+    let model = TinyModel::new();
+    let monitor = Monitor::default();
+    let registry = Registry::with_default_backends()
+        .monitor(monitor.clone())
+        .build();
+    let graph = registry
+        .load(
+            vec![model.to_gguf(), GREEDY.into()],
+            Encoding::Ggml,
+            Target::Cpu,
+            None,
+        )
+        .unwrap();
+    let mut context = open(&graph);
+    set(&mut *context, 0, "x");
+    for _ in 0..3 {
+        context.compute_step().unwrap();
+    }
+    monitor.interrupt();
+    let error = context.compute_step().unwrap_err();
+    assert_eq!(error.code, ErrorCode::EndOfSequence);
+    assert_eq!(text(&*context), model.continuation(b'x', 3));
+    context.compute().unwrap();
+    assert_eq!(text(&*context), model.continuation(b'x', 20));
+}
+
+#[test]
+fn loading_and_prefill_tell_how_far_they_are() {
+    let seen: Arc<Mutex<Vec<Progress>>> = Arc::default();
+    let monitor = Monitor::new({
+        let seen = seen.clone();
+        move |progress| seen.lock().unwrap().push(progress)
+    });
+    let registry = Registry::with_default_backends().monitor(monitor).build();
+    let options = r#"{"temp": 0, "threads": 1, "ctx-size": 256, "n-predict": 1, "batch-size": 8}"#;
+    let graph = registry
+        .load(
+            vec![TinyModel::new().to_gguf(), options.into()],
+            Encoding::Ggml,
+            Target::Cpu,
+            None,
+        )
+        .unwrap();
+    let mut context = open(&graph);
+    set(&mut *context, 0, &"a".repeat(19));
+    context.compute().unwrap();
+    let seen = seen.lock().unwrap();
+    let load: Vec<_> = seen
+        .iter()
+        .filter(|progress| progress.activity == Activity::Load)
+        .collect();
+    assert_eq!(load.last().map(|last| (last.done, last.total)), Some((1000, 1000)));
+    let prefill: Vec<_> = seen
+        .iter()
+        .filter(|progress| progress.activity == Activity::Prefill)
+        .map(|progress| (progress.done, progress.total))
+        .collect();
+    assert_eq!(prefill, [(0, 20), (8, 20), (16, 20), (20, 20)]);
+}
+
+#[test]
+fn a_json_schema_is_obeyed() {
+    let options = r#"{"temp": 0, "threads": 1, "ctx-size": 256, "n-predict": 40,
+        "json-schema": "{\"enum\": [\"left\", \"right\"]}"}"#;
+    let mut context = open(&load(&TinyModel::new(), options));
+    set(&mut *context, 0, "x");
+    context.compute().unwrap();
+    let text = String::from_utf8(text(&*context)).unwrap();
+    assert!(
+        [r#""left"<|eos|>"#, r#""right"<|eos|>"#].contains(&text.trim()),
+        "{text}"
+    );
+    for (schema, reason) in [
+        ("7", "found no object"),
+        ("{", "EOF"),
+        (r#"{\"$ref\": \"https://example.org/x\"}"#, "leads out"),
+        (r#"{\"type\": \"no such type\"}"#, "option `json-schema`"),
+    ] {
+        set(&mut *context, 1, &format!(r#"{{"json-schema": "{schema}"}}"#));
+        let error = context.compute().unwrap_err();
+        assert!(error.message.contains(reason), "{schema}: {error}");
+    }
+}
+
+/// Every sampler once: that llama.cpp takes the values, and the text is as long as asked for.
+#[test]
+fn every_option_of_sampling_computes() {
+    let model = TinyModel::new();
+    let graph = load(&model, GREEDY);
+    for options in [
+        r#"{"temp": 1.5, "dynatemp-range": 0.5, "dynatemp-exponent": 2, "seed": 1}"#,
+        r#"{"temp": 1, "xtc-probability": 0.5, "xtc-threshold": 0.05, "min-keep": 3, "seed": 1}"#,
+        r#"{"temp": 1, "dry-multipier": 0.8, "dry-base": 1.5, "dry-allowed-length": 1, "seed": 1}"#,
+        r#"{"temp": 1, "mirostat": 1, "mirostat-eta": 0.2, "seed": 1}"#,
+        r#"{"temp": 1, "mirostat": 2, "seed": 1}"#,
+        r#"{"temp": 1, "typ-p": 0.7, "top-p": 0.5, "min-p": 0.2, "top-k": 5, "seed": 1}"#,
+        r#"{"temp": 1, "repeat-penalty": 1.3, "presence-penalty": 0.5, "frequency-penalty": 0.5, "last-n-penalty": -1}"#,
+        r#"{"temp": 0, "ignore-eos": true}"#,
+    ] {
+        let mut context = open(&graph);
+        set(&mut *context, 0, "x");
+        set(&mut *context, 1, options);
+        context.compute().unwrap_or_else(|error| panic!("{options}: {error}"));
+        assert_eq!(counts(&*context).1, 20, "{options}");
+    }
+}
+
+#[test]
+fn ignore_eos_goes_on_behind_the_end() {
+    let model = TinyModel::new();
+    let last = model.continuation(b'A', 4)[3];
+    let model = model.ending_after(last);
+    let mut context = open(&load(&model, GREEDY));
+    set(&mut *context, 0, "A");
+    set(&mut *context, 1, r#"{"ignore-eos": true}"#);
+    context.compute().unwrap();
+    assert_eq!(counts(&*context), (2, 20));
+    assert!(!text(&*context).windows(3).any(|part| part == b"eos"));
+}
+
+/// Options of the context: llama.cpp takes each, and greedy text is the same.
+#[test]
+fn every_option_of_a_context_computes() {
+    let model = TinyModel::new();
+    let graph = load(&model, GREEDY);
+    for options in [
+        r#"{"warmup": true}"#,
+        r#"{"flash-attn": "on"}"#,
+        r#"{"flash-attn": "off"}"#,
+        r#"{"cache-type-k": "bf16", "cache-type-v": 0}"#,
+        r#"{"rope-freq-base": 10000, "rope-freq-scale": 1}"#,
+        r#"{"rope-scaling-type": "none", "no-kv-offload": true}"#,
+        r#"{"batch-size": 4, "ubatch-size": 2, "threads-batch": 1}"#,
+        r#"{"use-mmap": false}"#,
+        r#"{"split-mode": "none", "main-gpu": 0}"#,
+    ] {
+        let mut context = open(&graph);
+        set(&mut *context, 0, "Hello");
+        set(&mut *context, 1, options);
+        context.compute().unwrap_or_else(|error| panic!("{options}: {error}"));
+        assert_eq!(text(&*context), model.continuation(b'o', 20), "{options}");
+    }
+    let mut context = open(&graph);
+    set(&mut *context, 0, "Hello");
+    // llama.cpp cannot do this one with so small a model; it must say so and not end the process.
+    set(&mut *context, 1, r#"{"cache-type-k": "q8_0"}"#);
+    let error = context.compute().unwrap_err();
+    assert_eq!(error.code, ErrorCode::RuntimeError);
+    assert!(error.message.contains("block size 32"), "{error}");
+}
+
+#[test]
+fn embeddings_are_normalized_as_asked_and_a_tensor_too() {
+    let graph = load(&TinyModel::new(), r#"{"embedding": true, "threads": 1, "ctx-size": 256}"#);
+    let mut embeddings = Vec::new();
+    for options in [r#"{"embd-normalize": -1}"#, r#"{"embd-normalize": 2, "pooling-type": "mean"}"#, r#"{"pooling-type": 3}"#] {
+        let mut context = open(&graph);
+        set(&mut *context, 0, "Hello");
+        set(&mut *context, 1, options);
+        context.compute().unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&context.output(0).unwrap()).unwrap();
+        let from_json: Vec<f32> = json["embedding"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|x| x.as_f64().unwrap() as f32)
+            .collect();
+        let tensor = context.output(2).unwrap();
+        let from_tensor: Vec<f32> = tensor
+            .chunks_exact(4)
+            .map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()))
+            .collect();
+        assert_eq!(from_json, from_tensor, "{options}");
+        let description = context.describe_output(2).unwrap();
+        assert_eq!(description.dimensions, [1, from_tensor.len() as u32]);
+        let norm = from_tensor.iter().map(|x| x * x).sum::<f32>().sqrt();
+        assert_eq!((norm - 1.0).abs() < 1e-4, options.find("-1").is_none(), "{options}: {norm}");
+        embeddings.push(from_tensor);
+    }
+    assert_ne!(embeddings[1], embeddings[2]);
 }
 
 #[test]
@@ -121,9 +359,12 @@ fn end_of_text_ends_compute_and_is_an_error_of_a_step() {
     let mut context = open(&load(&model, GREEDY));
     set(&mut *context, 0, "A");
     context.compute().unwrap();
-    let expected = model.continuation(b'A', 20);
-    assert_eq!(expected.len(), 4);
+    // As in WasmEdge, the token that ends the text is part of it.
+    let end = b"<|eos|>";
+    let expected = [&model.continuation(b'A', 20), &end[..]].concat();
+    assert_eq!(expected.len(), 4 + end.len());
     assert_eq!(text(&*context), expected);
+    assert_eq!(counts(&*context), (2, 5));
     for _ in 0..4 {
         context.compute_step().unwrap();
     }
@@ -132,8 +373,11 @@ fn end_of_text_ends_compute_and_is_an_error_of_a_step() {
         ErrorCode::EndOfSequence
     );
     assert_eq!(text(&*context), expected);
-    assert!(context.step_output(0).unwrap().is_empty());
-    assert_eq!(counts(&*context), (2, 4));
+    assert_eq!(*context.step_output(0).unwrap(), end);
+    assert_eq!(counts(&*context), (2, 5));
+    // The next step begins anew.
+    context.compute_step().unwrap();
+    assert_eq!(text(&*context), model.continuation(b'A', 1));
 }
 
 #[test]
@@ -228,8 +472,9 @@ fn a_prompt_set_again_starts_anew() {
     set(&mut *context, 0, "first");
     context.compute_step().unwrap();
     set(&mut *context, 0, "go");
-    assert!(context.output(0).is_err());
-    assert_eq!(counts(&*context), (3, 0));
+    // As in WasmEdge, what was computed stays until the next computation.
+    assert_eq!(text(&*context), model.continuation(b't', 1));
+    assert_eq!(counts(&*context), (3, 1));
     context.compute_step().unwrap();
     assert_eq!(text(&*context), model.continuation(b'o', 1));
     context.compute().unwrap();
@@ -240,7 +485,8 @@ fn a_prompt_set_again_starts_anew() {
 #[test]
 fn input_1_replaces_the_options_it_names_and_survives_bad_ones() {
     let model = TinyModel::new();
-    let mut context = open(&load(&model, GREEDY));
+    let graph = load(&model, GREEDY);
+    let mut context = open(&graph);
     set(&mut *context, 0, "x");
     set(&mut *context, 1, r#"{"n-predict": 3}"#);
     let error = context
@@ -249,10 +495,15 @@ fn input_1_replaces_the_options_it_names_and_survives_bad_ones() {
     assert_eq!(error.code, ErrorCode::InvalidArgument);
     context.compute().unwrap();
     assert_eq!(text(&*context), model.continuation(b'x', 3));
-    // Options that it does not name are those of the graph again.
+    // Options that it does not name stay as they are.
     set(&mut *context, 1, r#"{"ctx-size": 512}"#);
     context.compute().unwrap();
-    assert_eq!(text(&*context), model.continuation(b'x', 20));
+    assert_eq!(text(&*context), model.continuation(b'x', 3));
+    // Another context has those of the graph.
+    let mut other = open(&graph);
+    set(&mut *other, 0, "x");
+    other.compute().unwrap();
+    assert_eq!(text(&*other), model.continuation(b'x', 20));
 }
 
 #[test]
@@ -300,7 +551,7 @@ fn a_grammar_is_obeyed() {
     context.compute().unwrap();
     let answer = text(&*context);
     assert!(
-        answer == b"yes" || answer == b"no",
+        answer == b"yes<|eos|>" || answer == b"no<|eos|>",
         "{}",
         answer.escape_ascii()
     );

@@ -26,8 +26,8 @@ pub(crate) struct Opts {
     /// Give the program a folder of the host; may be repeated.
     ///
     /// The order is WasmEdge's: first the name that the program sees. Without a colon it sees the
-    /// folder under the host's name.
-    #[arg(long = "dir", value_name = "GUEST:HOST", value_parser = dir)]
+    /// folder under the host's name. With `:readonly` behind it the program cannot write there.
+    #[arg(long = "dir", value_name = "GUEST:HOST[:readonly]", value_parser = dir)]
     dirs: Vec<Dir>,
 
     /// Set an environment variable of the program; may be repeated. `KEY` alone passes on the host's.
@@ -56,19 +56,22 @@ Examples:
 struct Dir {
     guest: String,
     host: PathBuf,
+    read_only: bool,
 }
 
 fn dir(text: &str) -> Result<Dir, String> {
-    let (guest, host) = text.split_once(':').unwrap_or((text, text));
+    let (folders, read_only) = match text.strip_suffix(":readonly") {
+        Some(folders) => (folders, true),
+        None => (text, false),
+    };
+    let (guest, host) = folders.split_once(':').unwrap_or((folders, folders));
     if guest.is_empty() || host.is_empty() {
         return Err("expected GUEST:HOST, or one folder for both".to_string());
-    }
-    if host.ends_with(":readonly") {
-        return Err("expected GUEST:HOST; read-only folders are not supported".to_string());
     }
     Ok(Dir {
         guest: guest.to_string(),
         host: PathBuf::from(host),
+        read_only,
     })
 }
 
@@ -144,7 +147,11 @@ impl Opts {
                     "make the folder, or check the order: the program's name for it is first",
                 ));
             }
-            runner = runner.dir(&dir.guest, &dir.host);
+            runner = if dir.read_only {
+                runner.read_only_dir(&dir.guest, &dir.host)
+            } else {
+                runner.dir(&dir.guest, &dir.host)
+            };
         }
         for preload in &self.preloads {
             runner = runner.preload(preload.clone());
@@ -189,18 +196,20 @@ fn text(word: OsString) -> Result<String, Failure> {
 mod tests {
     use super::*;
 
-    fn folder(guest: &str, host: &str) -> Result<Dir, String> {
+    fn folder(guest: &str, host: &str, read_only: bool) -> Result<Dir, String> {
         Ok(Dir {
             guest: guest.to_string(),
             host: PathBuf::from(host),
+            read_only,
         })
     }
 
     #[test]
     fn folders() {
-        assert_eq!(dir("."), folder(".", "."));
-        assert_eq!(dir("/data:/srv/data"), folder("/data", "/srv/data"));
-        for wrong in ["", ":", "a:", ":b", "a:b:readonly"] {
+        assert_eq!(dir("."), folder(".", ".", false));
+        assert_eq!(dir("/data:/srv/data"), folder("/data", "/srv/data", false));
+        assert_eq!(dir("a:b:readonly"), folder("a", "b", true));
+        for wrong in ["", ":", "a:", ":b", ":readonly", "a::readonly"] {
             assert!(dir(wrong).is_err(), "{wrong}");
         }
     }

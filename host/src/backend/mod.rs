@@ -214,7 +214,7 @@ pub trait ExecutionContext: Send {
         ))
     }
 
-    /// Ends a computation made in steps, so that the next step begins anew.
+    /// Ends a computation made in steps and empties its outputs: the next step begins anew.
     fn finish(&mut self) -> Result<(), Error> {
         Ok(())
     }

@@ -1,16 +1,18 @@
 //! GGUF language models, run by llama.cpp.
 //!
-//! A context has two inputs, 0 the prompt and 1 a JSON object of [`options`], and two outputs, 0 the
-//! text (or an embedding as JSON) and 1 the token counts as JSON. Graphs of the same file and the same
-//! load options share one copy of the weights.
+//! A context has two inputs, 0 the prompt and 1 a JSON object of [`options`], and three outputs, 0 the
+//! text (or an embedding as JSON), 1 the token counts as JSON, 2 an embedding as a tensor. Graphs of the
+//! same file and the same load options share one copy of the weights.
 
 mod context;
+mod embedding;
 mod log;
 mod memory;
 pub mod options;
 mod owned;
 mod placement;
 mod sampler;
+mod session;
 #[cfg(feature = "vulkan")]
 mod vulkan;
 mod weights;

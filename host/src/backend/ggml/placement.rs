@@ -46,7 +46,8 @@ pub(super) fn devices() -> Result<Vec<Device>, Error> {
             }
         },
         memory: (device.memory_total > 0).then_some(DeviceMemory {
-            free: device.memory_free as u64,
+            // What is in use may exceed what the system grants, and llama.cpp's difference is unsigned.
+            free: device.memory_free.min(device.memory_total) as u64,
             total: device.memory_total as u64,
         }),
     };

@@ -3,14 +3,18 @@
 use super::options::Options;
 use crate::{Error, ErrorCode};
 use llama_cpp_2::context::LlamaContext;
+use llama_cpp_2::json_schema_to_grammar;
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::sampling::LlamaSampler;
 use llama_cpp_2::token::LlamaToken;
+use llama_cpp_2::token::logit_bias::LlamaLogitBias;
 
 /// The target entropy of Mirostat; WasmEdge has no option for it.
 const MIROSTAT_TAU: f32 = 5.0;
 /// How many tokens Mirostat 1 looks at, as in its paper.
 const MIROSTAT_M: i32 = 100;
+/// What ends a sequence for DRY, as in llama.cpp's own programs.
+const DRY_BREAKERS: [&str; 4] = ["\n", ":", "\"", "*"];
 /// How deep the groups of a grammar may nest.
 const MAX_GROUPS: usize = 100;
 /// How many rules a grammar may have.
@@ -31,23 +35,41 @@ impl Sampler {
         let penalizes = options.repeat_penalty != 1.0
             || options.presence_penalty != 0.0
             || options.frequency_penalty != 0.0;
+        let look_back = match options.last_n_penalty {
+            ..0 => i32::try_from(model.n_ctx_train()).unwrap_or(i32::MAX),
+            n => n,
+        };
         if penalizes && options.last_n_penalty != 0 {
-            let last_n = match options.last_n_penalty {
-                ..0 => i32::try_from(model.n_ctx_train()).unwrap_or(i32::MAX),
-                n => n,
-            };
             samplers.push(LlamaSampler::penalties(
                 model.n_vocab(),
-                last_n,
+                look_back,
                 options.repeat_penalty,
                 options.frequency_penalty,
                 options.presence_penalty,
             ));
         }
+        if options.dry_multiplier > 0.0 && options.last_n_penalty != 0 {
+            samplers.push(LlamaSampler::dry(
+                model,
+                options.dry_multiplier,
+                options.dry_base,
+                options.dry_allowed_length,
+                look_back,
+                DRY_BREAKERS,
+            ));
+        }
+        if options.ignore_eos {
+            samplers.push(never_end(model));
+        }
         if options.temp <= 0.0 {
             samplers.push(LlamaSampler::greedy());
         } else {
-            let temp = LlamaSampler::temp(options.temp);
+            let temp = LlamaSampler::temp_ext(
+                options.temp,
+                options.dynatemp_range,
+                options.dynatemp_exponent,
+            );
+            let min_keep = options.min_keep as usize;
             let eta = options.mirostat_eta;
             match options.mirostat {
                 1 => samplers.extend([
@@ -57,17 +79,25 @@ impl Sampler {
                 2 => samplers.extend([temp, LlamaSampler::mirostat_v2(seed, MIROSTAT_TAU, eta)]),
                 _ => samplers.extend([
                     LlamaSampler::top_k(options.top_k),
-                    LlamaSampler::typical(options.typ_p, 1),
-                    LlamaSampler::top_p(options.top_p, 1),
-                    LlamaSampler::min_p(options.min_p, 1),
+                    LlamaSampler::typical(options.typ_p, min_keep),
+                    LlamaSampler::top_p(options.top_p, min_keep),
+                    LlamaSampler::min_p(options.min_p, min_keep),
+                    LlamaSampler::xtc(
+                        options.xtc_probability,
+                        options.xtc_threshold,
+                        min_keep,
+                        seed,
+                    ),
                     temp,
                     LlamaSampler::dist(seed),
                 ]),
             }
         }
-        let grammar = match options.grammar.as_str() {
-            "" => None,
-            grammar => Some(make_grammar(model, grammar)?),
+        // Setting one of the two has cleared the other.
+        let grammar = match (options.grammar.as_str(), options.json_schema.as_str()) {
+            ("", "") => None,
+            ("", schema) => Some(make_grammar(model, "json-schema", &of_schema(schema)?)?),
+            (grammar, _) => Some(make_grammar(model, "grammar", grammar)?),
         };
         Ok(Self {
             chain: LlamaSampler::chain(samplers, true),
@@ -111,8 +141,49 @@ impl Sampler {
     }
 }
 
+/// Makes the tokens that end a text impossible.
+fn never_end(model: &LlamaModel) -> LlamaSampler {
+    let vocab = model.vocab();
+    let biases: Vec<_> = vocab
+        .tokens()
+        .filter(|token| vocab.is_eog(*token))
+        .map(|token| LlamaLogitBias::new(token, f32::NEG_INFINITY))
+        .collect();
+    LlamaSampler::logit_bias(model.n_vocab(), &biases)
+}
+
+/// The grammar of texts that a JSON schema describes. llama.cpp's translation recurses, so nesting is
+/// limited, as in a grammar.
+fn of_schema(schema: &str) -> Result<String, Error> {
+    let wrong = |reason: &dyn std::fmt::Display| {
+        Error::invalid(format!(
+            "option `json-schema`: expected a JSON schema such as {{\"type\": \"object\"}}: {reason}"
+        ))
+    };
+    let parsed: serde_json::Value = serde_json::from_str(schema).map_err(|error| wrong(&error))?;
+    if !parsed.is_object() {
+        return Err(wrong(&"found no object"));
+    }
+    // References to other places would make llama.cpp fetch them.
+    if has_remote_reference(&parsed) {
+        return Err(wrong(&"found a `$ref` that leads out of the schema"));
+    }
+    json_schema_to_grammar(schema).map_err(|error| wrong(&error))
+}
+
+fn has_remote_reference(value: &serde_json::Value) -> bool {
+    match value {
+        serde_json::Value::Object(object) => object.iter().any(|(key, value)| {
+            let remote = key == "$ref" && value.as_str().is_none_or(|to| !to.starts_with('#'));
+            remote || has_remote_reference(value)
+        }),
+        serde_json::Value::Array(values) => values.iter().any(has_remote_reference),
+        _ => false,
+    }
+}
+
 /// Parses a grammar. llama.cpp recurses into groups and from rule to rule, so both are limited.
-fn make_grammar(model: &LlamaModel, grammar: &str) -> Result<LlamaSampler, Error> {
+fn make_grammar(model: &LlamaModel, option: &str, grammar: &str) -> Result<LlamaSampler, Error> {
     let mut depth = 0_usize;
     let mut deepest = 0;
     for byte in grammar.bytes() {
@@ -128,14 +199,14 @@ fn make_grammar(model: &LlamaModel, grammar: &str) -> Result<LlamaSampler, Error
         return Err(Error::new(
             ErrorCode::TooLarge,
             format!(
-                "option `grammar`: expected at most {MAX_RULES} rules and groups nested {MAX_GROUPS} \
+                "option `{option}`: expected at most {MAX_RULES} rules and groups nested {MAX_GROUPS} \
                  deep, found {rules} rules and {deepest} deep"
             ),
         ));
     }
     LlamaSampler::grammar(model, grammar, "root").map_err(|error| {
         Error::invalid(format!(
-            "option `grammar`: expected a GBNF grammar with a rule `root`: {error}"
+            "option `{option}`: expected a GBNF grammar with a rule `root`: {error}"
         ))
     })
 }

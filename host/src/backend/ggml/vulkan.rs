@@ -1,9 +1,8 @@
 //! The Vulkan loader, found at run time.
 //!
-//! llama.cpp's Vulkan code needs one function of the loader, `vkGetInstanceProcAddr`, from which it gets
-//! all others. Linked against the loader, a program does not start where there is none. So the function
-//! is defined here and passes calls on to the loader, if there is one. If not, Vulkan has no version,
-//! and llama.cpp goes on without it.
+//! Linked against Vulkan's loader, a program does not start where there is none. llama.cpp needs four
+//! functions of it and gets all others from them; these four are defined here and pass calls on to the
+//! loader, if there is one. If not, Vulkan has no version, and llama.cpp goes on without it.
 
 #![allow(
     unsafe_code,
@@ -19,6 +18,12 @@ type Function = Option<unsafe extern "system" fn()>;
 
 /// The type of `vkGetInstanceProcAddr`.
 type GetInstanceProcAddr = unsafe extern "system" fn(*mut c_void, *const c_char) -> Function;
+/// The type of `vkGetDeviceProcAddr`.
+type GetDeviceProcAddr = GetInstanceProcAddr;
+/// The type of `vkGetPhysicalDeviceFeatures2`.
+type GetPhysicalDeviceFeatures2 = unsafe extern "system" fn(*mut c_void, *mut c_void);
+/// The type of `vkCmdCopyBuffer`. Buffers are 64-bit handles on every platform.
+type CmdCopyBuffer = unsafe extern "system" fn(*mut c_void, u64, u64, u32, *const c_void);
 
 /// Names of the loader, the usual one first.
 const NAMES: &[&str] = if cfg!(windows) {
@@ -37,24 +42,41 @@ pub(super) fn is_installed() -> bool {
     loader().is_some()
 }
 
-fn loader() -> Option<GetInstanceProcAddr> {
-    static LOADER: OnceLock<Option<GetInstanceProcAddr>> = OnceLock::new();
-    *LOADER.get_or_init(|| {
+/// The functions of the loader that llama.cpp calls by name.
+struct Loader {
+    get_instance_proc_addr: GetInstanceProcAddr,
+    get_device_proc_addr: GetDeviceProcAddr,
+    get_physical_device_features2: GetPhysicalDeviceFeatures2,
+    cmd_copy_buffer: CmdCopyBuffer,
+}
+
+fn loader() -> Option<&'static Loader> {
+    static LOADER: OnceLock<Option<Loader>> = OnceLock::new();
+    let find = || {
         NAMES.iter().find_map(|name| {
-            // SAFETY: the loader is a system library whose initialization has no requirements.
-            let library = unsafe { Library::new(name) }
+            load(name)
                 .inspect_err(|error| tracing::debug!("no Vulkan loader: {error}"))
-                .ok()?;
-            // SAFETY: Vulkan gives this function this type.
-            let function =
-                *unsafe { library.get::<GetInstanceProcAddr>(b"vkGetInstanceProcAddr\0") }
-                    .inspect_err(|error| tracing::debug!("{name} is no Vulkan loader: {error}"))
-                    .ok()?;
-            // llama.cpp keeps functions of it until the process ends.
-            std::mem::forget(library);
-            Some(function)
+                .ok()
         })
-    })
+    };
+    LOADER.get_or_init(find).as_ref()
+}
+
+fn load(name: &str) -> Result<Loader, libloading::Error> {
+    // SAFETY: the loader is a system library whose initialization has no requirements. The types are those
+    // that Vulkan gives the functions.
+    unsafe {
+        let library = Library::new(name)?;
+        let loader = Loader {
+            get_instance_proc_addr: *library.get(b"vkGetInstanceProcAddr\0")?,
+            get_device_proc_addr: *library.get(b"vkGetDeviceProcAddr\0")?,
+            get_physical_device_features2: *library.get(b"vkGetPhysicalDeviceFeatures2\0")?,
+            cmd_copy_buffer: *library.get(b"vkCmdCopyBuffer\0")?,
+        };
+        // llama.cpp keeps functions of it until the process ends.
+        std::mem::forget(library);
+        Ok(loader)
+    }
 }
 
 /// # Safety
@@ -64,9 +86,9 @@ unsafe extern "system" fn vkGetInstanceProcAddr(
     instance: *mut c_void,
     name: *const c_char,
 ) -> Function {
-    if let Some(function) = loader() {
+    if let Some(loader) = loader() {
         // SAFETY: what the caller guarantees is what the loader demands.
-        return unsafe { function(instance, name) };
+        return unsafe { (loader.get_instance_proc_addr)(instance, name) };
     }
     if name.is_null() {
         return None;
@@ -83,6 +105,42 @@ unsafe extern "system" fn vkGetInstanceProcAddr(
             no_version,
         )
     })
+}
+
+/// # Safety
+/// As Vulkan demands it: a device, and a C string.
+#[unsafe(no_mangle)]
+unsafe extern "system" fn vkGetDeviceProcAddr(device: *mut c_void, name: *const c_char) -> Function {
+    // SAFETY: as for the caller.
+    loader().and_then(|loader| unsafe { (loader.get_device_proc_addr)(device, name) })
+}
+
+/// # Safety
+/// As Vulkan demands it: a physical device, and a structure to fill.
+#[unsafe(no_mangle)]
+unsafe extern "system" fn vkGetPhysicalDeviceFeatures2(device: *mut c_void, features: *mut c_void) {
+    // Without a loader there is no device to ask about.
+    if let Some(loader) = loader() {
+        // SAFETY: as for the caller.
+        unsafe { (loader.get_physical_device_features2)(device, features) }
+    }
+}
+
+/// # Safety
+/// As Vulkan demands it: a command buffer that records, two buffers, and `count` regions.
+#[unsafe(no_mangle)]
+unsafe extern "system" fn vkCmdCopyBuffer(
+    commands: *mut c_void,
+    source: u64,
+    destination: u64,
+    count: u32,
+    regions: *const c_void,
+) {
+    // Without a loader there are no commands to record.
+    if let Some(loader) = loader() {
+        // SAFETY: as for the caller.
+        unsafe { (loader.cmd_copy_buffer)(commands, source, destination, count, regions) }
+    }
 }
 
 /// `vkEnumerateInstanceVersion` where there is no Vulkan.

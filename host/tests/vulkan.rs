@@ -1,0 +1,136 @@
+//! llama.cpp on a GPU through Vulkan: the same tokens as on the CPU, and really on the GPU.
+//!
+//! `scripts/test.sh` runs this on Mesa's software driver; `tests/gpu.sh` on a real GPU. llama.cpp goes on
+//! with the CPU where it finds no GPU, so each test asserts that there is one.
+
+use llm_wasi_host::backend::{Backend, Encoding, ExecutionContext, Graph, Target, ggml::Ggml};
+use llm_wasi_host::testing::TinyModel;
+use llm_wasi_host::{Registry, Tensor};
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+const GREEDY: &str = r#"{"temp": 0, "threads": 1, "ctx-size": 256, "n-predict": 60}"#;
+
+/// Whether there is a GPU; where there has to be one, its absence is a failure.
+fn has_gpu() -> bool {
+    let devices = Ggml::new().devices().unwrap();
+    let found = devices.iter().any(|device| device.kind.is_gpu());
+    assert!(
+        found || std::env::var_os("CI").is_none(),
+        "expected a GPU; set VK_DRIVER_FILES and GGML_VK_VISIBLE_DEVICES=0 for Mesa's software driver; \
+         found {devices:?}"
+    );
+    if !found {
+        eprintln!("skipped: llama.cpp finds no GPU among {devices:?}");
+    }
+    found
+}
+
+fn load(model: &TinyModel, target: Target, options: &str) -> Arc<dyn Graph> {
+    Registry::with_default_backends()
+        .build()
+        .load(
+            vec![model.to_gguf(), options.as_bytes().to_vec()],
+            Encoding::Ggml,
+            target,
+            None,
+        )
+        .unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn compute(graph: &Arc<dyn Graph>, prompt: &str) -> Box<dyn ExecutionContext> {
+    let mut context = graph.init_execution_context().unwrap();
+    context.set_input(0, Tensor::bytes(prompt)).unwrap();
+    context.compute().unwrap_or_else(|error| panic!("{error}"));
+    context
+}
+
+/// What llama.cpp logs while `function` runs.
+fn log_of(function: impl FnOnce()) -> String {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::DEBUG)
+        .with_writer({
+            let log = log.clone();
+            move || log.clone()
+        })
+        .finish();
+    tracing::subscriber::with_default(subscriber, function);
+    let bytes = log.0.lock().unwrap();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn greedy_text_is_that_of_the_cpu() {
+    if !has_gpu() {
+        return;
+    }
+    let model = TinyModel::new();
+    for target in [Target::Cpu, Target::Auto, Target::Gpu] {
+        let graph = load(&model, target, GREEDY);
+        for prompt in ["Hello", "x", "A longer prompt, evaluated in one batch."] {
+            let text = compute(&graph, prompt).output(0).unwrap();
+            let last = prompt.bytes().last().unwrap();
+            assert_eq!(*text, model.continuation(last, 60), "{target}: {prompt}");
+        }
+    }
+}
+
+#[test]
+fn layers_are_where_the_target_and_the_option_put_them() {
+    if !has_gpu() {
+        return;
+    }
+    let model = TinyModel::new();
+    for (target, options, on_gpu) in [
+        (Target::Cpu, "{}", 0),
+        (Target::Cpu, r#"{"n-gpu-layers": 1}"#, 0),
+        (Target::Gpu, r#"{"n-gpu-layers": 1}"#, 1),
+        (Target::Gpu, "{}", 3),
+        (Target::Auto, "{}", 3),
+        (Target::Auto, r#"{"n-gpu-layers": 0}"#, 0),
+    ] {
+        let log = log_of(|| drop(load(&model, target, options)));
+        // The model has two layers and an output, which counts as one.
+        let expected = format!("offloaded {on_gpu}/3 layers to GPU");
+        assert!(log.contains(&expected), "{target} {options}: {log}");
+    }
+}
+
+#[test]
+fn embeddings_are_close_to_those_of_the_cpu() {
+    if !has_gpu() {
+        return;
+    }
+    /// What was seen on Mesa's driver is 5e-4.
+    const TOLERANCE: f32 = 2e-3;
+    let model = TinyModel::new();
+    let options = r#"{"embedding": true, "threads": 1, "ctx-size": 256}"#;
+    let embedding = |target| -> Vec<f32> {
+        let context = compute(&load(&model, target, options), "Hello");
+        let bytes = context.output(2).unwrap();
+        bytes
+            .chunks_exact(4)
+            .map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()))
+            .collect()
+    };
+    let (cpu, gpu) = (embedding(Target::Cpu), embedding(Target::Gpu));
+    assert_eq!(cpu.len(), gpu.len());
+    for (a, b) in cpu.iter().zip(&gpu) {
+        assert!((a - b).abs() <= TOLERANCE, "{a} and {b}");
+    }
+}
