@@ -50,7 +50,10 @@ impl RegistryBuilder {
             tracing::warn!("{}", error.message);
         }
         if self.preloads.contains_key(&preload.name) {
-            tracing::warn!("model `{}` is named twice: the first one counts", preload.name);
+            tracing::warn!(
+                "model `{}` is named twice: the first one counts",
+                preload.name
+            );
         } else {
             self.preloads.insert(preload.name.clone(), preload);
         }

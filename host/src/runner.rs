@@ -87,14 +87,16 @@ impl RunnerBuilder {
     /// Lets the program use the host's folder `host` as `guest`.
     #[must_use]
     pub fn dir(mut self, guest: impl Into<String>, host: impl Into<PathBuf>) -> Self {
-        self.dirs.push((guest.into(), host.into(), FsPerms::ReadWrite));
+        self.dirs
+            .push((guest.into(), host.into(), FsPerms::ReadWrite));
         self
     }
 
     /// Lets the program read the host's folder `host` as `guest`.
     #[must_use]
     pub fn read_only_dir(mut self, guest: impl Into<String>, host: impl Into<PathBuf>) -> Self {
-        self.dirs.push((guest.into(), host.into(), FsPerms::ReadOnly));
+        self.dirs
+            .push((guest.into(), host.into(), FsPerms::ReadOnly));
         self
     }
 

@@ -387,14 +387,21 @@ impl ExecutionContext for Context {
 
     fn outputs(&self) -> u32 {
         // Without an embedding the last one is not there, and a list of all must not fail for it.
-        if self.embedding.is_some() { OUTPUTS } else { OUTPUTS - 1 }
+        if self.embedding.is_some() {
+            OUTPUTS
+        } else {
+            OUTPUTS - 1
+        }
     }
 
     fn describe_output(&self, index: u32) -> Result<OutputDescription, Error> {
         let size = self.output(index)?.len();
         Ok(match index {
             2 => OutputDescription {
-                dimensions: vec![1, u32::try_from(size / size_of::<f32>()).unwrap_or(u32::MAX)],
+                dimensions: vec![
+                    1,
+                    u32::try_from(size / size_of::<f32>()).unwrap_or(u32::MAX),
+                ],
                 ty: TensorType::F32,
                 size: size as u64,
             },
