@@ -4,6 +4,7 @@ use crate::args::AdapterArgs;
 use crate::commands::componentize::tell;
 use crate::failure::Failure;
 use crate::input::Input;
+use crate::{models, progress};
 use clap::Args;
 use llm_wasi_componentize::{Entry, Kind, Options, componentize};
 use llm_wasi_host::Preload;
@@ -35,6 +36,8 @@ pub(crate) struct Opts {
     envs: Vec<(String, String)>,
 
     /// Name a model that the program can load; may be repeated.
+    ///
+    /// PATH may also be the name of a stored model (`llm-wasi model list`).
     #[arg(long = "nn-preload", value_name = "NAME:ENCODING:TARGET:PATH[:PATH…]")]
     preloads: Vec<Preload>,
 
@@ -132,7 +135,10 @@ impl Opts {
         args: Vec<String>,
         component: &[u8],
     ) -> Result<ExitCode, Failure> {
-        let mut runner = Runner::builder().arg(program_name(input)).args(args);
+        let mut runner = Runner::builder()
+            .arg(program_name(input))
+            .args(args)
+            .monitor(progress::monitor());
         for (key, value) in &self.envs {
             runner = runner.env(key, value);
         }
@@ -154,7 +160,7 @@ impl Opts {
             };
         }
         for preload in &self.preloads {
-            runner = runner.preload(preload.clone());
+            runner = runner.preload(models::resolve_preload(preload)?);
         }
         let failed = |error: &anyhow::Error, next_step: &str| {
             Failure::new(format!("cannot run {}", input))
@@ -164,7 +170,9 @@ impl Opts {
         let runner = runner
             .build()
             .map_err(|error| failed(&error, "see the cause"))?;
-        let code = runner.run_blocking(component).map_err(|error| {
+        let code = runner.run_blocking(component);
+        progress::clear();
+        let code = code.map_err(|error| {
             failed(
                 &error,
                 "RUST_LOG=debug shows what the host told the program",
