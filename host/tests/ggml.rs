@@ -796,6 +796,46 @@ fn named_models_load_unload_and_load_again() {
 }
 
 #[test]
+fn a_split_model_loads_by_its_first_part_or_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = TinyModel::new();
+    let parts: Vec<_> = (1..=3)
+        .map(|number| {
+            folder
+                .path()
+                .join(format!("tiny-{number:05}-of-00003.gguf"))
+        })
+        .collect();
+    for (path, bytes) in parts.iter().zip(model.to_split_gguf(3)) {
+        std::fs::write(path, bytes).unwrap();
+    }
+    let load = |named: &[usize]| {
+        let paths: Vec<_> = named.iter().map(|i| parts[*i].to_str().unwrap()).collect();
+        let preload = format!("tiny:GGML:CPU:{}", paths.join(":"))
+            .parse()
+            .unwrap();
+        let registry = Registry::with_default_backends().preload(preload).build();
+        registry.load_by_name("tiny", Some(GREEDY))
+    };
+    for named in [&[0][..], &[0, 1, 2]] {
+        let mut context = open(&load(named).unwrap());
+        set(&mut *context, 0, "x");
+        context.compute().unwrap();
+        assert_eq!(text(&*context), model.continuation(b'x', 20));
+    }
+    for named in [&[1, 0, 2][..], &[0, 1]] {
+        let error = error_of(load(named));
+        assert!(error.message.contains("of a split model"), "{error}");
+    }
+    std::fs::remove_file(&parts[2]).unwrap();
+    let error = error_of(load(&[0]));
+    assert!(
+        error.message.contains("tiny-00003-of-00003.gguf"),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_real_model_knows_a_capital() {
     let Some(path) = std::env::var_os("LLM_WASI_SMOLLM2") else {
         assert!(

@@ -18,7 +18,7 @@ mod vulkan;
 mod weights;
 
 use super::{Backend, Device, Encoding, ExecutionContext, Graph, LoadRequest, Source};
-use crate::gguf::Gguf;
+use crate::gguf::{Gguf, Part};
 use crate::{Error, ErrorCode};
 use context::Context;
 use llama_cpp_2::llama_backend::LlamaBackend;
@@ -129,7 +129,8 @@ fn first_part(paths: Vec<PathBuf>) -> Result<PathBuf, Error> {
         .next()
         .ok_or_else(|| Error::invalid("expected the path of a GGUF file, found none"))?;
     let name = first.file_name().unwrap_or_default().to_string_lossy();
-    if parts > 1 && !name.ends_with(&format!("-00001-of-{parts:05}.gguf")) {
+    let split = Part::parse(&name);
+    if parts > 1 && split.is_none_or(|part| part.number != 1 || part.count as usize != parts) {
         return Err(Error::invalid(format!(
             "expected the {parts} parts of a split model, the first called \
              NAME-00001-of-{parts:05}.gguf, found `{name}`: name one model at a time, parts in order"

@@ -4,7 +4,7 @@ use super::options::{Options, SplitMode};
 use super::placement::Placement;
 use super::{llama_backend, log};
 use crate::backend::Target;
-use crate::gguf::Gguf;
+use crate::gguf::{Gguf, Part};
 use crate::{Activity, Error, Monitor};
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::model::params::LlamaModelParams;
@@ -167,51 +167,12 @@ fn headers(path: &Path) -> Result<(Gguf, u64), Error> {
     };
     let first = open(path)?;
     let mut size = first.size;
-    for part in other_parts(path) {
-        size += open(&part)?.size;
+    // llama.cpp finds the other parts by their names.
+    let name = path.file_name().and_then(|name| name.to_str());
+    if let Some(part) = name.and_then(Part::parse) {
+        for number in 2..=part.count {
+            size += open(&path.with_file_name(part.file(number)))?.size;
+        }
     }
     Ok((first, size))
-}
-
-/// The other files of a model whose first one is `NAME-00001-of-00003.gguf`. llama.cpp finds them by
-/// their names.
-fn other_parts(path: &Path) -> Vec<PathBuf> {
-    let split = || {
-        let name = path.file_name()?.to_str()?.strip_suffix(".gguf")?;
-        let (name, count) = name.rsplit_once("-of-")?;
-        let name = name.strip_suffix("-00001")?;
-        if count.len() != 5 {
-            return None;
-        }
-        let parts: u32 = count.parse().ok()?;
-        let others = (2..=parts)
-            .map(|part| path.with_file_name(format!("{name}-{part:05}-of-{count}.gguf")));
-        Some(others.collect())
-    };
-    split().unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parts_of_a_split_model() {
-        let parts = |name: &str| other_parts(Path::new(name));
-        assert_eq!(
-            parts("models/a-00001-of-00003.gguf"),
-            [
-                Path::new("models/a-00002-of-00003.gguf"),
-                Path::new("models/a-00003-of-00003.gguf")
-            ]
-        );
-        for whole in [
-            "a.gguf",
-            "a-00002-of-00003.gguf",
-            "a-00001-of-3.gguf",
-            "-00001-of-xxxxx.gguf",
-        ] {
-            assert!(parts(whole).is_empty(), "{whole}");
-        }
-    }
 }
