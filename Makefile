@@ -28,6 +28,7 @@ bench:
 
 fixtures:
 	fixtures/build.sh
+	guests/build.sh
 
 fuzz:
 	@scripts/setup.sh build

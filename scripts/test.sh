@@ -57,10 +57,13 @@ export LLM_WASI_SMOLLM2=${model:-}
 [ -n "$LLM_WASI_SMOLLM2" ] || unset LLM_WASI_SMOLLM2
 
 check "format" cargo fmt --all --check
+check "format of the guests" cargo fmt --manifest-path guests/Cargo.toml --check
 check "documents" python3 scripts/check_docs.py
 if deny=$(scripts/setup.sh deny); then
   # Not `advisories`: those change without the code; `make advisories` asks for them.
   check "licences and sources" "$deny" --log-level error check bans licenses sources
+  check "licences and sources of the guests" "$deny" --log-level error --manifest-path guests/Cargo.toml --config deny.toml \
+    check --allow license-not-encountered bans licenses sources
 elif [ "${CI:-}" = true ]; then
   count 0 1 "licences and sources"
 else
@@ -68,6 +71,7 @@ else
 fi
 check "lints" cargo clippy --release --workspace --all-targets -- "${lints[@]}"
 suite "Rust" "^test result:" cargo test --release --workspace --no-fail-fast
+suite "Guests" "^test result:" cargo test --manifest-path guests/Cargo.toml --target-dir "$target/guests/native"
 # The whole workspace each time: for a part of it Cargo builds llama.cpp again, with other features.
 check "llm-wasi" cargo build --release --workspace --bins
 if VULKAN_SDK=$(scripts/setup.sh vulkan) && VK_DRIVER_FILES=$(scripts/setup.sh vulkan-driver); then

@@ -58,6 +58,7 @@ enum Command {
     Inspect(commands::inspect::Opts),
     Check(commands::check::Opts),
     Run(commands::run::Opts),
+    Chat(commands::chat::Opts),
     Model(commands::model::Opts),
     Devices(commands::devices::Opts),
 }
@@ -74,13 +75,14 @@ fn main() -> ExitCode {
         }
     };
     use_color(cli.color);
-    log(cli.verbose);
+    log(cli.verbose, &cli.command);
     let result = match cli.command {
         Command::Adapter(opts) => opts.run(),
         Command::Componentize(opts) => opts.run(),
         Command::Inspect(opts) => opts.run(),
         Command::Check(opts) => opts.run(),
         Command::Run(opts) => opts.run(),
+        Command::Chat(opts) => opts.run(),
         Command::Model(opts) => opts.run(),
         Command::Devices(opts) => opts.run(),
     };
@@ -100,9 +102,10 @@ fn use_color(when: clap::ColorChoice) {
     .write_global();
 }
 
-/// RUST_LOG wins over -v; without either only warnings are shown.
-fn log(verbose: u8) {
+/// RUST_LOG wins over -v; without either only warnings are shown, or less where a conversation is.
+fn log(verbose: u8, command: &Command) {
     let default = match verbose {
+        0 if matches!(command, Command::Chat(_)) => "error",
         0 => "warn",
         1 => "info",
         2 => "debug",

@@ -163,7 +163,7 @@ fn snapshot(name: &str, cases: &[&[&str]]) {
 #[test]
 fn help() {
     snapshot("help.txt", &[&["--help"], &["-h"], &[]]);
-    for command in ["adapter", "componentize", "inspect", "check", "run"] {
+    for command in ["adapter", "componentize", "inspect", "check", "run", "chat"] {
         snapshot(&format!("help-{command}.txt"), &[&[command, "--help"]]);
     }
 }

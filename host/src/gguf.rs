@@ -38,6 +38,8 @@ pub struct Gguf {
     pub arrays: BTreeMap<String, u64>,
     /// Those of the arrays that hold a few 32-bit numbers, none negative, such as one for each layer.
     pub lists: BTreeMap<String, Vec<u64>>,
+    /// Texts of the tokens that begin and end a text, by the keys of their numbers.
+    pub special_tokens: BTreeMap<String, String>,
 }
 
 /// A value of the metadata.

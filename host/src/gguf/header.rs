@@ -1,7 +1,7 @@
 //! The walk over a header: every length is checked against the file's size before it is used.
 
 use super::{BadGguf, Gguf, Value};
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::io::{self, BufReader, Read, Seek};
 
 /// The versions that llama.cpp reads.
@@ -40,6 +40,10 @@ const MAX_TEXTS: u64 = 16 << 20;
 const MAX_LISTS: usize = 100;
 /// The longest of them: one number for each layer.
 const MAX_LIST: u64 = 512;
+/// The numbers of the tokens that [`Gguf::special_tokens`] keeps.
+const SPECIAL_TOKENS: [&str; 2] = ["tokenizer.ggml.bos_token_id", "tokenizer.ggml.eos_token_id"];
+/// How many bytes of such a token.
+const MAX_SPECIAL_TOKEN: usize = 1 << 10;
 
 /// A file's header while it is read.
 pub(super) struct Header<R> {
@@ -49,6 +53,8 @@ pub(super) struct Header<R> {
     gguf: Gguf,
     /// Bytes of the texts that are kept.
     texts: u64,
+    /// The vocabulary, with the tokens' numbers.
+    tokens: HashMap<Vec<u8>, u64>,
 }
 
 impl<R: Read + Seek> Header<R> {
@@ -63,6 +69,7 @@ impl<R: Read + Seek> Header<R> {
                 ..Gguf::default()
             },
             texts: 0,
+            tokens: HashMap::new(),
         }
     }
 
@@ -105,7 +112,24 @@ impl<R: Read + Seek> Header<R> {
         if tensors > 0 && self.at >= self.size {
             return Err(self.truncated("the tensors' data"));
         }
+        self.keep_special_tokens();
         Ok(self.gguf)
+    }
+
+    /// Here at last, since the numbers may come before the vocabulary or after it.
+    fn keep_special_tokens(&mut self) {
+        for key in SPECIAL_TOKENS {
+            let Some(number) = self.gguf.number(key) else {
+                continue;
+            };
+            let token = self.tokens.iter().find(|(_, found)| **found == number);
+            if let Some((token, _)) = token
+                && token.len() <= MAX_SPECIAL_TOKEN
+            {
+                let text = String::from_utf8_lossy(token).into_owned();
+                self.gguf.special_tokens.insert(key.to_owned(), text);
+            }
+        }
     }
 
     fn entry(&mut self) -> Result<(), BadGguf> {
@@ -187,14 +211,14 @@ impl<R: Read + Seek> Header<R> {
             return Err(self.corrupt(format_args!("tokens that are not a list of strings")));
         }
         let count = self.u64("the length of an array")?;
-        let mut tokens = HashSet::new();
-        for _ in 0..count {
+        self.tokens.clear();
+        for number in 0..count {
             let length = self.u64("the length of a token")?;
             let mut token = self.string(length, "a token")?;
             // llama.cpp reads them as C strings.
             token.truncate(token.iter().position(|b| *b == 0).unwrap_or(token.len()));
             // llama.cpp gives empty ones names of their own.
-            if !token.is_empty() && !tokens.insert(token) {
+            if !token.is_empty() && self.tokens.insert(token, number).is_some() {
                 return Err(self.corrupt(format_args!("a token that occurs twice")));
             }
         }

@@ -1,0 +1,39 @@
+#!/bin/sh
+# Rebuilds the wasm of the guests that the program brings along.
+#
+#   guests/build.sh [--check]
+#
+# --check leaves guests/wasm alone: it rebuilds elsewhere, says which files differ from the committed
+# ones, and exits with 1 if any does. Other compilers than those of ../fixtures/README.md give other
+# bytes; a difference is then no fault by itself.
+#
+# What is missing is installed with apt-get (the script says so). The build's own files go to
+# ${GUESTS_TARGET:-target/guests}.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(dirname "$here")
+target=${GUESTS_TARGET:-$root/target/guests}
+check=false
+
+for arg; do
+    case $arg in
+    --check) check=true ;;
+    -h | --help)
+        sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p;}' "$0"
+        exit 0
+        ;;
+    *)
+        echo "build.sh: expected --check, found \`$arg\`" >&2
+        exit 2
+        ;;
+    esac
+done
+
+out=$target/wasm
+rm -rf "$out"
+mkdir -p "$out"
+. "$root/scripts/wasm.sh"
+
+rust_wasm "$here" wasm32-wasip1 chat
+finish "$here/wasm" "$check"
