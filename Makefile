@@ -5,7 +5,7 @@
 help:
 	@echo "make test        format, lints, licences and every test"
 	@echo "make demo        a legacy program answers with a real model"
-	@echo "make bench       prints what the adapter costs beside the alternatives"
+	@echo "make bench       prints what adapter and host cost (TABLES=language for one table)"
 	@echo "make build       the program, target/release/llm-wasi"
 	@echo "make fixtures    rebuilds the committed guests"
 	@echo "make fuzz        runs each fuzz target for long (CASES=100000)"
@@ -13,7 +13,7 @@ help:
 
 build:
 	@scripts/setup.sh build
-	cargo build --release --package llm-wasi
+	cargo build --release --workspace --bins
 
 test:
 	@scripts/test.sh
@@ -23,7 +23,8 @@ demo:
 
 bench:
 	@scripts/setup.sh build
-	cargo run --release --package llm-wasi-bench
+	cargo build --release --workspace --bins
+	LLM_WASI_SMOLLM2="$$(scripts/setup.sh model)" target/release/llm-wasi-bench $(TABLES)
 
 fixtures:
 	fixtures/build.sh

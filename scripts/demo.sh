@@ -11,7 +11,7 @@ export TOKENS=${TOKENS:-128}
 
 scripts/setup.sh build
 say "building llm-wasi (the first time llama.cpp too: 5 to 10 minutes on two cores)"
-cargo build --release --package llm-wasi
+cargo build --release --workspace --bins
 model=$(scripts/setup.sh model)
 llm_wasi=$target/release/llm-wasi
 mkdir -p "$target/demo"

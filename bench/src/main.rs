@@ -1,7 +1,8 @@
 //! Figures: what the adapter costs beside the alternatives.
 //!
-//! Four tables, each with its targets: the time of one inference cycle, the same against the number of
-//! live contexts, sizes, and the time to componentize. Everything that is compared runs in this one
+//! Tables, each with its targets: the time of one inference cycle, the same against the number of live
+//! contexts, sizes, the time to componentize, large tensors, a language model beside llama.cpp alone,
+//! start-up and memory of the program. Everything that is compared runs in this one
 //! process, in turns, because a machine's speed changes from minute to minute; the shortest of many
 //! rounds counts, because everything that interferes only adds.
 
@@ -9,15 +10,19 @@ mod contexts;
 mod cycle;
 mod encode;
 mod guests;
+mod language;
 mod machine;
 mod measure;
 mod null;
+mod process;
 mod sizes;
 mod table;
+mod tensors;
 
 use anyhow::Result;
 use clap::Parser;
 use serde_json::json;
+use std::path::PathBuf;
 use table::Table;
 
 /// Measures what the adapter costs beside the alternatives, and prints tables.
@@ -36,6 +41,9 @@ struct Arguments {
     /// Only these tables
     #[arg(value_name = "TABLE")]
     only: Vec<Which>,
+    /// Only computes with this model, by llama.cpp alone; its memory is measured from outside
+    #[arg(long, value_name = "MODEL", hide = true)]
+    alone: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -48,10 +56,21 @@ enum Which {
     Sizes,
     /// The time to componentize
     Componentize,
+    /// Large tensors in and out
+    Tensors,
+    /// A language model, beside llama.cpp alone; needs LLM_WASI_SMOLLM2
+    Language,
+    /// The start of the program
+    Start,
+    /// Memory with a language model; needs LLM_WASI_SMOLLM2
+    Memory,
 }
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    if let Some(model) = &arguments.alone {
+        return language::compute_alone(model);
+    }
     let wanted = |which| arguments.only.is_empty() || arguments.only.contains(&which);
     let effort = if arguments.quick {
         measure::Effort::QUICK
@@ -84,6 +103,27 @@ fn main() -> Result<()> {
     }
     if wanted(Which::Componentize) {
         done(encode::table(&effort)?);
+    }
+    if wanted(Which::Tensors) {
+        done(tensors::table(&effort)?);
+    }
+    if wanted(Which::Start) {
+        done(process::start(&effort)?);
+    }
+    match language::model() {
+        Some(model) => {
+            if wanted(Which::Language) {
+                for table in language::tables(&effort, &model)? {
+                    done(table);
+                }
+            }
+            if wanted(Which::Memory) {
+                done(process::memory(&model)?);
+            }
+        }
+        None => eprintln!(
+            "left out: language and memory, as LLM_WASI_SMOLLM2 names no model; `make bench` fetches it"
+        ),
     }
     if arguments.json {
         let tables: Vec<_> = tables.iter().map(Table::json).collect();

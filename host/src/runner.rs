@@ -58,6 +58,7 @@ pub struct RunnerBuilder {
     env: Vec<(String, String)>,
     dirs: Vec<(String, PathBuf, FsPerms)>,
     registry: RegistryBuilder,
+    shared: Option<Registry>,
     cache: bool,
 }
 
@@ -111,6 +112,13 @@ impl RunnerBuilder {
         self
     }
 
+    /// Uses a registry that others use as well, in place of one of its own.
+    #[must_use]
+    pub fn shared_registry(mut self, registry: Registry) -> Self {
+        self.shared = Some(registry);
+        self
+    }
+
     /// Whether compiled programs are kept in the user's cache folder. They are by default.
     #[must_use]
     pub fn cache(mut self, cache: bool) -> Self {
@@ -141,7 +149,7 @@ impl RunnerBuilder {
             args: self.args,
             env: self.env,
             dirs: self.dirs,
-            registry: self.registry.build(),
+            registry: self.shared.unwrap_or_else(|| self.registry.build()),
         })
     }
 }
@@ -164,6 +172,7 @@ impl Runner {
             env: Vec::new(),
             dirs: Vec::new(),
             registry: Registry::with_default_backends(),
+            shared: None,
             cache: true,
         }
     }
@@ -209,7 +218,9 @@ impl Runner {
             .block_on(self.run(component))
     }
 
-    async fn run_with(
+    /// As [`run`](Self::run), with standard streams as `streams` sets them; arguments, environment and
+    /// folders are set already.
+    pub async fn run_with(
         &self,
         component: &[u8],
         streams: impl FnOnce(&mut WasiCtxBuilder),

@@ -3,9 +3,11 @@
 mod determinism;
 mod differences;
 mod differential;
+mod embedding_guide;
 mod fixtures;
 mod leaks;
 mod matrix;
 mod published;
+mod releases;
 mod snapshots;
 mod wasmedge;
