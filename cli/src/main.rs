@@ -6,6 +6,7 @@ mod failure;
 mod input;
 mod output;
 mod text;
+mod wasmedge;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use failure::Failure;

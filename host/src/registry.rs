@@ -50,7 +50,10 @@ impl RegistryBuilder {
             tracing::warn!("{}", error.message);
         }
         if self.preloads.contains_key(&preload.name) {
-            tracing::warn!("model `{}` is named twice: the first one counts", preload.name);
+            tracing::warn!(
+                "model `{}` is named twice: the first one counts",
+                preload.name
+            );
         } else {
             self.preloads.insert(preload.name.clone(), preload);
         }
@@ -95,6 +98,10 @@ impl Registry {
     /// The backends, in the order in which they were added.
     pub fn backends(&self) -> impl Iterator<Item = &dyn Backend> {
         self.inner.backends.iter().map(AsRef::as_ref)
+    }
+
+    pub(crate) fn monitor(&self) -> &Monitor {
+        &self.inner.monitor
     }
 
     /// The names that guests may load.
