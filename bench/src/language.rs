@@ -43,7 +43,8 @@ pub(crate) fn model() -> Option<PathBuf> {
 
 /// About 400 tokens.
 pub(crate) fn prompt() -> String {
-    let sentence = "The quick brown fox jumps over the lazy dog while the sun sets behind the hills. ";
+    let sentence =
+        "The quick brown fox jumps over the lazy dog while the sun sets behind the hills. ";
     format!("{}In short,", sentence.repeat(22))
 }
 
@@ -67,7 +68,9 @@ pub(crate) fn tables(effort: &Effort, path: &Path) -> Result<Vec<Table>> {
     let tokens = model.vocab().tokenize(prompt.as_bytes(), true, true).len();
 
     let preload: Preload = format!("default:GGML:CPU:{}", path.display()).parse()?;
-    let registry = Registry::with_default_backends().preload(preload.clone()).build();
+    let registry = Registry::with_default_backends()
+        .preload(preload.clone())
+        .build();
     // The program's loads find the model in memory while this lives.
     let _loaded = registry.load_by_name("default", None)?;
     let options = Options {
@@ -103,7 +106,11 @@ pub(crate) fn tables(effort: &Effort, path: &Path) -> Result<Vec<Table>> {
         runs[2].push(program(&["--no-stream"])?);
     }
     let shortest = |runs: &[Run], time: fn(&Run) -> Duration| {
-        runs.iter().map(time).min().unwrap_or_default().as_secs_f64()
+        runs.iter()
+            .map(time)
+            .min()
+            .unwrap_or_default()
+            .as_secs_f64()
     };
     let first = |index: usize| shortest(&runs[index], |run| run.first);
     let whole = |index: usize| shortest(&runs[index], |run| run.last);
@@ -131,7 +138,13 @@ pub(crate) fn tables(effort: &Effort, path: &Path) -> Result<Vec<Table>> {
         title: format!(
             "a language model: a prompt of {tokens} tokens, {GENERATED} generated, {THREADS} thread"
         ),
-        columns: vec!["", "prefill, tokens/s", "first token", "decode, tokens/s", "all"],
+        columns: vec![
+            "",
+            "prefill, tokens/s",
+            "first token",
+            "decode, tokens/s",
+            "all",
+        ],
         rows: vec![
             row("(a) llama.cpp alone", 0, true),
             row("(b) legacy program, token by token", 1, true),
@@ -140,7 +153,12 @@ pub(crate) fn tables(effort: &Effort, path: &Path) -> Result<Vec<Table>> {
         targets: vec![
             target("prefill: (a) / (b)", first(1) / first(0), 1.0 / 0.98, "×"),
             target("decode: (a) / (b)", decode(0) / decode(1), 1.0 / 0.98, "×"),
-            target("whole text: (b) / (a)", whole(2) / whole(0), 1.0 / 0.98, "×"),
+            target(
+                "whole text: (b) / (a)",
+                whole(2) / whole(0),
+                1.0 / 0.98,
+                "×",
+            ),
             target(
                 "first token: (b) - (a)",
                 (first(1) - first(0)) * 1e3,
@@ -176,8 +194,7 @@ fn again(registry: &Registry) -> Result<Table> {
 
 /// Loads a model and computes, for a process whose memory is measured.
 pub(crate) fn compute_alone(path: &Path) -> Result<()> {
-    let model =
-        LlamaModel::load_from_file(llama_backend()?, path, &LlamaModelParams::default())?;
+    let model = LlamaModel::load_from_file(llama_backend()?, path, &LlamaModelParams::default())?;
     alone(&model, &prompt()).map(|_| ())
 }
 
@@ -222,12 +239,26 @@ fn run(runtime: &tokio::runtime::Runtime, runner: &Runner, component: &[u8]) -> 
         wasi.stdout(AsyncStdoutStream::new(4096, output.clone()));
         wasi.stderr(AsyncStdoutStream::new(4096, notes.clone()));
     }))?;
-    let notes = notes.0.lock().map_err(|_| anyhow::anyhow!("poisoned"))?.clone();
-    let said = notes.iter().map(|(_, text)| text.as_str()).collect::<String>();
+    let notes = notes
+        .0
+        .lock()
+        .map_err(|_| anyhow::anyhow!("poisoned"))?
+        .clone();
+    let said = notes
+        .iter()
+        .map(|(_, text)| text.as_str())
+        .collect::<String>();
     ensure!(code == 0, "the program ended with {code}: {said}");
     let expected = format!("\"output_tokens\": {GENERATED}");
-    ensure!(said.contains(&expected), "the text has another length: {said}");
-    let output = output.0.lock().map_err(|_| anyhow::anyhow!("poisoned"))?.clone();
+    ensure!(
+        said.contains(&expected),
+        "the text has another length: {said}"
+    );
+    let output = output
+        .0
+        .lock()
+        .map_err(|_| anyhow::anyhow!("poisoned"))?
+        .clone();
     let started = notes.first().context("the program told nothing")?.0;
     let first = output.first().context("the program wrote nothing")?.0;
     // The last piece is the line's end after the text.

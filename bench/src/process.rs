@@ -65,12 +65,24 @@ pub(crate) fn memory(model: &Path) -> Result<Table> {
     let chat = folder.path().join("chat.wasm");
     std::fs::write(&chat, CHAT)?;
 
-    let alone = peak(Command::new(std::env::current_exe()?).arg("--alone").arg(model))?;
+    let alone = peak(
+        Command::new(std::env::current_exe()?)
+            .arg("--alone")
+            .arg(model),
+    )?;
     let program = program()?;
     let base = peak(Command::new(&program).arg("run").arg(&nothing))?;
     let preload = format!("default:GGML:CPU:{}", model.display());
     let mut command = Command::new(&program);
-    command.args(["run", "--env", "temp=0", "--env", "ctx_size=2048", "--env", "threads=1"]);
+    command.args([
+        "run",
+        "--env",
+        "temp=0",
+        "--env",
+        "ctx_size=2048",
+        "--env",
+        "threads=1",
+    ]);
     command.args(["--env", "n_predict=128", "--nn-preload", &preload]);
     command.arg(&chat).arg("default").arg(language::prompt());
     let with_program = peak(&mut command)?;
@@ -112,6 +124,9 @@ fn peak(command: &mut Command) -> Result<f64> {
     }
     let status = child.wait()?;
     ensure!(status.success(), "{command:?} ended with {status}");
-    ensure!(most > 0.0, "this system does not tell the memory of processes");
+    ensure!(
+        most > 0.0,
+        "this system does not tell the memory of processes"
+    );
     Ok(most)
 }

@@ -9,7 +9,8 @@ use crate::table::{Table, Target};
 use anyhow::{Context as _, Result};
 use llm_wasi_componentize::{Options, Profile, componentize};
 use llm_wasi_host::backend::{
-    Backend, Device, Encoding, ExecutionContext, Graph, LoadRequest, Target as Hardware, no_output_yet,
+    Backend, Device, Encoding, ExecutionContext, Graph, LoadRequest, Target as Hardware,
+    no_output_yet,
 };
 use llm_wasi_host::{
     Bytes, Error, NnView, OutputDescription, Preload, Registry, Tensor, add_to_linker,
@@ -197,16 +198,19 @@ pub(crate) fn table(effort: &Effort) -> Result<Table> {
     ];
     let times = in_turns(effort, &mut things)?;
     let plain = times.first().context("no time")?;
-    let rows = [("two copies in memory", times[0]), ("in and out of the host", times[1])]
-        .map(|(name, time)| {
-            vec![
-                name.to_owned(),
-                format!("{:.2} ms", time.best / 1e3),
-                format!("{:.2} ms", time.median / 1e3),
-                format!("{:.2}", time.best / plain.best),
-            ]
-        })
-        .into();
+    let rows = [
+        ("two copies in memory", times[0]),
+        ("in and out of the host", times[1]),
+    ]
+    .map(|(name, time)| {
+        vec![
+            name.to_owned(),
+            format!("{:.2} ms", time.best / 1e3),
+            format!("{:.2} ms", time.median / 1e3),
+            format!("{:.2}", time.best / plain.best),
+        ]
+    })
+    .into();
     Ok(Table {
         title: format!("a tensor of {} MiB in, and one out", SIZE >> 20),
         columns: vec!["", "best", "median", "ratio"],

@@ -4,7 +4,9 @@ mod args;
 mod commands;
 mod failure;
 mod input;
+mod models;
 mod output;
+mod progress;
 mod text;
 mod wasmedge;
 
@@ -57,6 +59,7 @@ enum Command {
     Inspect(commands::inspect::Opts),
     Check(commands::check::Opts),
     Run(commands::run::Opts),
+    Model(commands::model::Opts),
     Devices(commands::devices::Opts),
 }
 
@@ -79,6 +82,7 @@ fn main() -> ExitCode {
         Command::Inspect(opts) => opts.run(),
         Command::Check(opts) => opts.run(),
         Command::Run(opts) => opts.run(),
+        Command::Model(opts) => opts.run(),
         Command::Devices(opts) => opts.run(),
     };
     result.unwrap_or_else(|failure: Failure| failure.report())
@@ -109,7 +113,7 @@ fn log(verbose: u8) {
     let color = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(progress::log)
         .with_ansi(color)
         .without_time()
         .init();

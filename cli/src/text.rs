@@ -1,12 +1,13 @@
 //! Text for people.
 
 use anstyle::Style;
+use std::fmt::Display;
 use std::io::{ErrorKind, Write};
 
 use crate::failure::Failure;
 
-/// A number with separators: `1,234,567`.
-pub(crate) fn number(n: usize) -> String {
+/// A whole number with separators: `1,234,567`.
+pub(crate) fn number(n: impl Display) -> String {
     let digits = n.to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {
@@ -16,6 +17,40 @@ pub(crate) fn number(n: usize) -> String {
         text.push(digit);
     }
     text
+}
+
+/// A number of bytes for people: `98.3 MiB`.
+pub(crate) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if bytes < 1024 {
+        return format!("{bytes} bytes");
+    }
+    let mut value = bytes as f64 / 1024.0;
+    let mut unit = UNITS[0];
+    for larger in &UNITS[1..] {
+        // What would round to 1024.0 is one of the next.
+        if value < 1023.95 {
+            break;
+        }
+        value /= 1024.0;
+        unit = larger;
+    }
+    format!("{value:.1} {unit}")
+}
+
+/// Foreign text on one line, not too long, without what could command a terminal.
+pub(crate) fn plain(text: &str) -> String {
+    const MOST: usize = 300;
+    let mut plain: String = one_line(text)
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(MOST + 1)
+        .collect();
+    if let Some((at, _)) = plain.char_indices().nth(MOST) {
+        plain.truncate(at);
+        plain.push('…');
+    }
+    plain
 }
 
 /// The same words without line breaks.
@@ -54,5 +89,29 @@ mod tests {
         assert_eq!(super::number(0), "0");
         assert_eq!(super::number(999), "999");
         assert_eq!(super::number(1_234_567), "1,234,567");
+    }
+
+    #[test]
+    fn sizes() {
+        for (bytes, text) in [
+            (0, "0 bytes"),
+            (1023, "1023 bytes"),
+            (1024, "1.0 KiB"),
+            ((1 << 20) - 1, "1.0 MiB"),
+            (98 << 20, "98.0 MiB"),
+            (5_u64 << 30, "5.0 GiB"),
+            (u64::MAX, "16777216.0 TiB"),
+        ] {
+            assert_eq!(super::size(bytes), text);
+        }
+    }
+
+    #[test]
+    fn foreign_text() {
+        assert_eq!(super::plain("a\n b\x1b[31m"), "a b[31m");
+        assert_eq!(super::plain(&"x".repeat(300)).chars().count(), 300);
+        let cut = super::plain(&"ä".repeat(400));
+        assert_eq!(cut.chars().count(), 301);
+        assert!(cut.ends_with('…'));
     }
 }

@@ -3,41 +3,18 @@
 //! llama.cpp says only "null result" of a bad file, and was not made for hostile ones. This walks the
 //! header with every length checked against the file's size, and says what is wrong and where.
 
-use std::collections::{BTreeMap, HashSet};
+mod header;
+mod memory;
+mod quantization;
+mod split;
+
+pub use split::Part;
+
+use header::{Header, unreadable};
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
-
-/// The versions that llama.cpp reads.
-const VERSIONS: std::ops::RangeInclusive<u32> = 2..=3;
-/// The longest key of a metadata entry that the format allows.
-const MAX_KEY: u64 = 65_535;
-/// The longest name of a tensor that llama.cpp takes.
-const MAX_TENSOR_NAME: u64 = 64;
-/// The most dimensions that llama.cpp takes.
-const MAX_DIMENSIONS: u32 = 4;
-/// What keys that end like this may be, at least and at most: llama.cpp ends the process otherwise.
-const LIMITS: [(&str, u32, u32); 4] = [
-    ("general.alignment", 32, 1 << 16),
-    (".block_count", 1, 512),
-    (".context_length", 1, 1 << 30),
-    (".embedding_length", 1, 1 << 20),
-];
-/// The type of an unsigned 32-bit number.
-const U32: u32 = 4;
-/// The type of a string.
-const STRING: u32 = 8;
-/// The type of an array.
-const ARRAY: u32 = 9;
-/// How deep arrays may nest; real files do not nest them at all.
-const MAX_DEPTH: u32 = 2;
-
-/// How many metadata entries [`Gguf::metadata`] keeps; real files have some dozens.
-const MAX_ENTRIES: usize = 10_000;
-/// How many bytes of a text it keeps; the longest in real files are chat templates.
-const MAX_TEXT: u64 = 1 << 20;
-/// How many bytes of all texts together.
-const MAX_TEXTS: u64 = 16 << 20;
 
 /// What is wrong with a file: what was expected, what was found and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -59,6 +36,8 @@ pub struct Gguf {
     pub metadata: BTreeMap<String, Value>,
     /// Lengths of the metadata's arrays, by key.
     pub arrays: BTreeMap<String, u64>,
+    /// Those of the arrays that hold a few 32-bit numbers, none negative, such as one for each layer.
+    pub lists: BTreeMap<String, Vec<u64>>,
 }
 
 /// A value of the metadata.
@@ -85,17 +64,7 @@ impl Gguf {
 
     /// Reads the header of a file of `size` bytes.
     pub fn read(file: impl Read + Seek, size: u64) -> Result<Self, BadGguf> {
-        let header = Header {
-            input: BufReader::new(file),
-            at: 0,
-            size,
-            gguf: Gguf {
-                size,
-                ..Gguf::default()
-            },
-            texts: 0,
-        };
-        header.read()
+        Header::new(file, size).read()
     }
 
     /// The model's architecture, such as `llama`.
@@ -124,269 +93,15 @@ impl Gguf {
     pub fn architecture_number(&self, key: &str) -> Option<u64> {
         self.number(&format!("{}.{key}", self.architecture()?))
     }
-}
 
-struct Header<R> {
-    input: BufReader<R>,
-    at: u64,
-    size: u64,
-    gguf: Gguf,
-    /// Bytes of the texts that are kept.
-    texts: u64,
-}
-
-impl<R: Read + Seek> Header<R> {
-    fn read(mut self) -> Result<Gguf, BadGguf> {
-        let magic: [u8; 4] = self.bytes("the magic")?;
-        if &magic != b"GGUF" {
-            return Err(BadGguf(format!(
-                "expected a GGUF model, which starts with `GGUF`, found `{}`: pass a .gguf file, or \
-                 another encoding",
-                magic.escape_ascii()
-            )));
-        }
-        let version = self.u32("the version")?;
-        if !VERSIONS.contains(&version) {
-            return Err(BadGguf(format!(
-                "expected GGUF version 2 or 3 in little-endian order, found {version}: convert the \
-                 model with a current llama.cpp"
-            )));
-        }
-        let tensors = self.u64("the number of tensors")?;
-        let entries = self.u64("the number of metadata entries")?;
-        // The smallest tensor takes 24 bytes, the smallest entry 13.
-        for (count, least, what) in [(tensors, 24, "tensors"), (entries, 13, "metadata entries")] {
-            if count > self.size / least {
-                return Err(BadGguf(format!(
-                    "the header announces {count} {what}, more than a file of {} bytes can hold: \
-                     the file is corrupt",
-                    self.size
-                )));
-            }
-        }
-        self.gguf.version = version;
-        self.gguf.tensors = tensors;
-        for _ in 0..entries {
-            self.entry()?;
-        }
-        for _ in 0..tensors {
-            self.tensor()?;
-        }
-        if tensors > 0 && self.at >= self.size {
-            return Err(self.truncated("the tensors' data"));
-        }
-        Ok(self.gguf)
-    }
-
-    fn entry(&mut self) -> Result<(), BadGguf> {
-        let length = self.u64("the length of a key")?;
-        if length > MAX_KEY {
-            return Err(self.corrupt(format_args!("a key of {length} bytes")));
-        }
-        let key = self.string(length, "a key")?;
-        let ty = self.u32("the type of a value")?;
-        if key == b"tokenizer.ggml.tokens" {
-            let count = self.tokens(ty)?;
-            self.gguf
-                .arrays
-                .insert("tokenizer.ggml.tokens".to_owned(), count);
-            return Ok(());
-        }
-        let key = String::from_utf8_lossy(&key).into_owned();
-        let value = match ty {
-            STRING => {
-                let length = self.u64("the length of a string")?;
-                if length > MAX_TEXT || self.texts + length > MAX_TEXTS {
-                    return self.skip(length, "a string");
-                }
-                self.texts += length;
-                let text = self.string(length, "a string")?;
-                Value::Text(String::from_utf8_lossy(&text).into_owned())
-            }
-            ARRAY => {
-                let count = self.array(0)?;
-                if self.gguf.arrays.len() < MAX_ENTRIES {
-                    self.gguf.arrays.insert(key, count);
-                }
-                return Ok(());
-            }
-            _ => self.scalar(ty)?,
-        };
-        let limit = LIMITS.iter().find(|(name, ..)| key.ends_with(name));
-        if let (Some((_, least, most)), Value::Integer(number)) = (limit, &value)
-            && ty == U32
-            && !(i128::from(*least)..=i128::from(*most)).contains(number)
+    /// The truth value under `key` behind the name of the architecture.
+    pub fn architecture_flag(&self, key: &str) -> Option<bool> {
+        match self
+            .metadata
+            .get(&format!("{}.{key}", self.architecture()?))?
         {
-            return Err(self.corrupt(format_args!(
-                "{number} as {key}, which is from {least} to {most} in models that llama.cpp runs"
-            )));
+            Value::Flag(flag) => Some(*flag),
+            _ => None,
         }
-        if self.gguf.metadata.len() < MAX_ENTRIES {
-            self.gguf.metadata.insert(key, value);
-        }
-        Ok(())
-    }
-
-    fn scalar(&mut self, ty: u32) -> Result<Value, BadGguf> {
-        let what = "a value";
-        Ok(match ty {
-            0 => Value::Integer(u8::from_le_bytes(self.bytes(what)?).into()),
-            1 => Value::Integer(i8::from_le_bytes(self.bytes(what)?).into()),
-            2 => Value::Integer(u16::from_le_bytes(self.bytes(what)?).into()),
-            3 => Value::Integer(i16::from_le_bytes(self.bytes(what)?).into()),
-            U32 => Value::Integer(self.u32(what)?.into()),
-            5 => Value::Integer(i32::from_le_bytes(self.bytes(what)?).into()),
-            6 => Value::Number(f32::from_le_bytes(self.bytes(what)?).into()),
-            7 => Value::Flag(u8::from_le_bytes(self.bytes(what)?) != 0),
-            10 => Value::Integer(self.u64(what)?.into()),
-            11 => Value::Integer(i64::from_le_bytes(self.bytes(what)?).into()),
-            12 => Value::Number(f64::from_le_bytes(self.bytes(what)?)),
-            _ => return Err(self.corrupt(format_args!("a value of type {ty}"))),
-        })
-    }
-
-    /// The vocabulary. llama.cpp ends the process if a token occurs twice.
-    fn tokens(&mut self, ty: u32) -> Result<u64, BadGguf> {
-        let element = self.u32("the type of an array's elements")?;
-        if ty != ARRAY || element != STRING {
-            return Err(self.corrupt(format_args!("tokens that are not a list of strings")));
-        }
-        let count = self.u64("the length of an array")?;
-        let mut tokens = HashSet::new();
-        for _ in 0..count {
-            let length = self.u64("the length of a token")?;
-            let mut token = self.string(length, "a token")?;
-            // llama.cpp reads them as C strings.
-            token.truncate(token.iter().position(|b| *b == 0).unwrap_or(token.len()));
-            // llama.cpp gives empty ones names of their own.
-            if !token.is_empty() && !tokens.insert(token) {
-                return Err(self.corrupt(format_args!("a token that occurs twice")));
-            }
-        }
-        Ok(count)
-    }
-
-    /// Walks over an array; gives its length.
-    fn array(&mut self, depth: u32) -> Result<u64, BadGguf> {
-        let element = self.u32("the type of an array's elements")?;
-        let count = self.u64("the length of an array")?;
-        if let Some(size) = scalar_size(element) {
-            let bytes = count
-                .checked_mul(size)
-                .ok_or_else(|| self.corrupt(format_args!("an array of {count} elements")))?;
-            self.skip(bytes, "an array")?;
-            return Ok(count);
-        }
-        // The smallest element, an empty string, takes 8 bytes.
-        self.ensure(count.saturating_mul(8), "an array")?;
-        for _ in 0..count {
-            match element {
-                STRING => {
-                    let length = self.u64("the length of a string")?;
-                    self.skip(length, "a string")?;
-                }
-                ARRAY if depth + 1 < MAX_DEPTH => {
-                    self.array(depth + 1)?;
-                }
-                _ => return Err(self.corrupt(format_args!("a value of type {element}"))),
-            }
-        }
-        Ok(count)
-    }
-
-    fn tensor(&mut self) -> Result<(), BadGguf> {
-        let length = self.u64("the length of a tensor's name")?;
-        if length > MAX_TENSOR_NAME {
-            return Err(self.corrupt(format_args!("a tensor's name of {length} bytes")));
-        }
-        self.skip(length, "a tensor's name")?;
-        let dimensions = self.u32("a tensor's number of dimensions")?;
-        if dimensions > MAX_DIMENSIONS {
-            return Err(self.corrupt(format_args!("a tensor of {dimensions} dimensions")));
-        }
-        let mut elements = 1_u64;
-        for _ in 0..dimensions {
-            elements = elements.saturating_mul(self.u64("a tensor's dimensions")?);
-        }
-        self.gguf.parameters = self.gguf.parameters.saturating_add(elements);
-        self.u32("a tensor's type")?;
-        let offset = self.u64("a tensor's offset")?;
-        if offset >= self.size {
-            return Err(self.truncated("a tensor"));
-        }
-        Ok(())
-    }
-
-    fn u32(&mut self, what: &str) -> Result<u32, BadGguf> {
-        Ok(u32::from_le_bytes(self.bytes(what)?))
-    }
-
-    fn u64(&mut self, what: &str) -> Result<u64, BadGguf> {
-        Ok(u64::from_le_bytes(self.bytes(what)?))
-    }
-
-    fn bytes<const N: usize>(&mut self, what: &str) -> Result<[u8; N], BadGguf> {
-        let mut bytes = [0; N];
-        self.ensure(N as u64, what)?;
-        self.input.read_exact(&mut bytes).map_err(unreadable)?;
-        self.at += N as u64;
-        Ok(bytes)
-    }
-
-    fn string(&mut self, length: u64, what: &str) -> Result<Vec<u8>, BadGguf> {
-        self.ensure(length, what)?;
-        let mut bytes = Vec::new();
-        (&mut self.input)
-            .take(length)
-            .read_to_end(&mut bytes)
-            .map_err(unreadable)?;
-        if bytes.len() as u64 != length {
-            return Err(self.truncated(what));
-        }
-        self.at += length;
-        Ok(bytes)
-    }
-
-    fn skip(&mut self, length: u64, what: &str) -> Result<(), BadGguf> {
-        self.ensure(length, what)?;
-        let offset = i64::try_from(length).map_err(|_| self.truncated(what))?;
-        self.input.seek_relative(offset).map_err(unreadable)?;
-        self.at += length;
-        Ok(())
-    }
-
-    fn ensure(&self, length: u64, what: &str) -> Result<(), BadGguf> {
-        match self.at.checked_add(length) {
-            Some(end) if end <= self.size => Ok(()),
-            _ => Err(self.truncated(what)),
-        }
-    }
-
-    fn truncated(&self, what: &str) -> BadGguf {
-        BadGguf(format!(
-            "the file ends inside {what}: it has {} bytes and more were announced; fetch it again",
-            self.size
-        ))
-    }
-
-    fn corrupt(&self, found: std::fmt::Arguments<'_>) -> BadGguf {
-        BadGguf(format!(
-            "found {found} at byte {} of the header: the file is corrupt; fetch it again",
-            self.at
-        ))
-    }
-}
-
-fn unreadable(error: io::Error) -> BadGguf {
-    BadGguf(format!("the file cannot be read: {error}"))
-}
-
-fn scalar_size(ty: u32) -> Option<u64> {
-    match ty {
-        0 | 1 | 7 => Some(1),
-        2 | 3 => Some(2),
-        4..=6 => Some(4),
-        10..=12 => Some(8),
-        _ => None,
     }
 }

@@ -13,7 +13,7 @@
 //! # }
 //! ```
 
-use crate::{NnView, Preload, Registry, RegistryBuilder, add_to_linker};
+use crate::{Monitor, NnView, Preload, Registry, RegistryBuilder, add_to_linker};
 use anyhow::Context;
 use std::path::PathBuf;
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -122,7 +122,15 @@ impl RunnerBuilder {
         self
     }
 
-    /// Replaces backends and named models; later calls of [`preload`](Self::preload) add to it.
+    /// Hears of everything that takes long, and can end it.
+    #[must_use]
+    pub fn monitor(mut self, monitor: Monitor) -> Self {
+        self.registry = self.registry.monitor(monitor);
+        self
+    }
+
+    /// Replaces backends, named models and monitor; later calls of [`preload`](Self::preload) and
+    /// [`monitor`](Self::monitor) add to it.
     #[must_use]
     pub fn registry(mut self, registry: RegistryBuilder) -> Self {
         self.registry = registry;

@@ -209,7 +209,10 @@ fn loading_and_prefill_tell_how_far_they_are() {
         .iter()
         .filter(|progress| progress.activity == Activity::Load)
         .collect();
-    assert_eq!(load.last().map(|last| (last.done, last.total)), Some((1000, 1000)));
+    assert_eq!(
+        load.last().map(|last| (last.done, last.total)),
+        Some((1000, 1000))
+    );
     let prefill: Vec<_> = seen
         .iter()
         .filter(|progress| progress.activity == Activity::Prefill)
@@ -236,7 +239,11 @@ fn a_json_schema_is_obeyed() {
         (r#"{\"$ref\": \"https://example.org/x\"}"#, "leads out"),
         (r#"{\"type\": \"no such type\"}"#, "option `json-schema`"),
     ] {
-        set(&mut *context, 1, &format!(r#"{{"json-schema": "{schema}"}}"#));
+        set(
+            &mut *context,
+            1,
+            &format!(r#"{{"json-schema": "{schema}"}}"#),
+        );
         let error = context.compute().unwrap_err();
         assert!(error.message.contains(reason), "{schema}: {error}");
     }
@@ -260,7 +267,9 @@ fn every_option_of_sampling_computes() {
         let mut context = open(&graph);
         set(&mut *context, 0, "x");
         set(&mut *context, 1, options);
-        context.compute().unwrap_or_else(|error| panic!("{options}: {error}"));
+        context
+            .compute()
+            .unwrap_or_else(|error| panic!("{options}: {error}"));
         assert_eq!(counts(&*context).1, 20, "{options}");
     }
 }
@@ -297,7 +306,9 @@ fn every_option_of_a_context_computes() {
         let mut context = open(&graph);
         set(&mut *context, 0, "Hello");
         set(&mut *context, 1, options);
-        context.compute().unwrap_or_else(|error| panic!("{options}: {error}"));
+        context
+            .compute()
+            .unwrap_or_else(|error| panic!("{options}: {error}"));
         assert_eq!(text(&*context), model.continuation(b'o', 20), "{options}");
     }
     let mut context = open(&graph);
@@ -311,9 +322,16 @@ fn every_option_of_a_context_computes() {
 
 #[test]
 fn embeddings_are_normalized_as_asked_and_a_tensor_too() {
-    let graph = load(&TinyModel::new(), r#"{"embedding": true, "threads": 1, "ctx-size": 256}"#);
+    let graph = load(
+        &TinyModel::new(),
+        r#"{"embedding": true, "threads": 1, "ctx-size": 256}"#,
+    );
     let mut embeddings = Vec::new();
-    for options in [r#"{"embd-normalize": -1}"#, r#"{"embd-normalize": 2, "pooling-type": "mean"}"#, r#"{"pooling-type": 3}"#] {
+    for options in [
+        r#"{"embd-normalize": -1}"#,
+        r#"{"embd-normalize": 2, "pooling-type": "mean"}"#,
+        r#"{"pooling-type": 3}"#,
+    ] {
         let mut context = open(&graph);
         set(&mut *context, 0, "Hello");
         set(&mut *context, 1, options);
@@ -334,7 +352,11 @@ fn embeddings_are_normalized_as_asked_and_a_tensor_too() {
         let description = context.describe_output(2).unwrap();
         assert_eq!(description.dimensions, [1, from_tensor.len() as u32]);
         let norm = from_tensor.iter().map(|x| x * x).sum::<f32>().sqrt();
-        assert_eq!((norm - 1.0).abs() < 1e-4, options.find("-1").is_none(), "{options}: {norm}");
+        assert_eq!(
+            (norm - 1.0).abs() < 1e-4,
+            options.find("-1").is_none(),
+            "{options}: {norm}"
+        );
         embeddings.push(from_tensor);
     }
     assert_ne!(embeddings[1], embeddings[2]);
@@ -807,8 +829,17 @@ fn a_real_model_knows_a_capital() {
 }
 
 /// Changed bytes of a header either load or are an error; an abort of the process is the failure.
+///
+/// `LLM_WASI_FUZZ_CASES` tries more of them; then the one that is tried is in a file, whose name is
+/// printed, since an abort leaves no other trace.
 #[test]
 fn changed_headers_load_or_are_errors() {
+    let cases = std::env::var("LLM_WASI_FUZZ_CASES").map(|text| text.parse::<u32>().unwrap());
+    let trace = cases.is_ok().then(|| {
+        let file = std::env::temp_dir().join("llm-wasi-fuzz-gguf");
+        eprintln!("the file that is tried: {}", file.display());
+        file
+    });
     let good = TinyModel::new().to_gguf();
     let header = good
         .windows(18)
@@ -823,11 +854,14 @@ fn changed_headers_load_or_are_errors() {
         (state >> 33) as usize
     };
     let mut loaded = 0;
-    for _ in 0..3000 {
+    for _ in 0..cases.unwrap_or(3000) {
         let mut bytes = good.clone();
         for _ in 0..=random() % 3 {
             let at = random() % header;
             bytes[at] = [0, 1, 0xff, bytes[at] ^ (1 << (random() % 8))][random() % 4];
+        }
+        if let Some(file) = &trace {
+            std::fs::write(file, &bytes).unwrap();
         }
         if let Ok(graph) = load_bytes(bytes, GREEDY) {
             loaded += 1;

@@ -80,8 +80,17 @@ fn the_program_of_the_guide_runs() {
     let component = componentize(&fixture("wasm/embed.wasm"), &Options::default())
         .unwrap()
         .bytes;
-    let output = run(&component, &["embed", "default", "Hello"], &models(&file).unwrap()).unwrap();
-    assert!(output.starts_with(b"{\"n_embedding\": "), "{}", output.escape_ascii());
+    let output = run(
+        &component,
+        &["embed", "default", "Hello"],
+        &models(&file).unwrap(),
+    )
+    .unwrap();
+    assert!(
+        output.starts_with(b"{\"n_embedding\": "),
+        "{}",
+        output.escape_ascii()
+    );
 }
 
 /// The document has the same text, so what it shows has run.
@@ -105,5 +114,8 @@ fn the_guide_shows_this_program() {
         std::fs::write(path, guide.replace(shown, program)).unwrap();
         return;
     }
-    assert!(shown == program, "docs/embedding.md shows another program: BLESS=1 writes it");
+    assert!(
+        shown == program,
+        "docs/embedding.md shows another program: BLESS=1 writes it"
+    );
 }

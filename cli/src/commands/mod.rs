@@ -5,4 +5,5 @@ pub(crate) mod check;
 pub(crate) mod componentize;
 pub(crate) mod devices;
 pub(crate) mod inspect;
+pub(crate) mod model;
 pub(crate) mod run;

@@ -5,6 +5,7 @@ use crate::commands::componentize::tell;
 use crate::failure::Failure;
 use crate::input::Input;
 use crate::wasmedge::WasmEdgeArgs;
+use crate::{models, progress};
 use clap::Args;
 use llm_wasi_componentize::{Entry, Kind, Options, componentize};
 use llm_wasi_host::Preload;
@@ -40,6 +41,8 @@ pub(crate) struct Opts {
     envs: Vec<(String, String)>,
 
     /// Name a model that the program can load; may be repeated.
+    ///
+    /// PATH may also be the name of a stored model (`llm-wasi model list`).
     #[arg(long = "nn-preload", value_name = "NAME:ENCODING:TARGET:PATH[:PATH…]")]
     preloads: Vec<Preload>,
 
@@ -150,7 +153,10 @@ impl Opts {
         args: Vec<String>,
         component: &[u8],
     ) -> Result<ExitCode, Failure> {
-        let mut runner = Runner::builder().arg(program_name(input)).args(args);
+        let mut runner = Runner::builder()
+            .arg(program_name(input))
+            .args(args)
+            .monitor(progress::monitor());
         for (key, value) in &self.envs {
             runner = runner.env(key, value);
         }
@@ -172,7 +178,7 @@ impl Opts {
             };
         }
         for preload in &self.preloads {
-            runner = runner.preload(preload.clone());
+            runner = runner.preload(models::resolve_preload(preload)?);
         }
         if self.time_limit > 0 {
             runner = runner.time_limit(Duration::from_millis(self.time_limit));
@@ -185,22 +191,21 @@ impl Opts {
         let runner = runner
             .build()
             .map_err(|error| failed(&error, "see the cause"))?;
-        let code = runner
-            .run_blocking(component)
-            .map_err(|error| match error.downcast_ref() {
-                Some(Ended::TimedOut(_)) => Failure::new(format!("{input}: {error}"))
-                    .next_step("set a larger --time-limit, or make it compute less"),
-                ended => {
-                    let failure = failed(
-                        &error,
-                        "RUST_LOG=debug shows what the host told the program",
-                    );
-                    match ended {
-                        Some(Ended::Trapped) => failure.status(TRAPPED),
-                        _ => failure,
-                    }
+        let code = runner.run_blocking(component);
+        progress::clear();
+        let code = code.map_err(|error| {
+            let failure = failed(
+                &error,
+                "RUST_LOG=debug shows what the host told the program",
+            );
+            match error.downcast_ref() {
+                Some(Ended::Trapped) => failure.status(TRAPPED),
+                Some(Ended::TimedOut(_)) => {
+                    Failure::new(format!("{input}: {error}")).next_step("set a larger --time-limit")
                 }
-            })?;
+                None => failure,
+            }
+        })?;
         // What the system cannot say is at least no success.
         Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
     }

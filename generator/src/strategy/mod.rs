@@ -242,7 +242,8 @@ fn lower(
                 copy,
             };
             let resource = strategy.load(b, &load)?;
-            add_graph(b, resource, graph);
+            let (_, handle) = add_graph(b, resource);
+            b.write(graph, handle.into());
         }
         Action::LoadByName {
             name,
@@ -255,7 +256,7 @@ fn lower(
             require_text(b, name);
             reserve(b, Table::Graphs);
             let resource = strategy.load_by_name(b, name, configuration)?;
-            let record = add_graph(b, resource, graph);
+            let (record, handle) = add_graph(b, resource);
             if let Some(configuration) = configuration {
                 let give_up = b.nested(|b| {
                     drop_graph(b, record)?;
@@ -264,6 +265,8 @@ fn lower(
                 })?;
                 strategy.configure(b, record, configuration, give_up)?;
             }
+            // Last, since the configuration may lie where the handle goes.
+            b.write(graph, handle.into());
         }
         Action::InitExecutionContext { graph, context } => {
             let handle = b.read(graph);
@@ -431,7 +434,8 @@ fn require_text(b: &mut Builder<'_>, text: Text) {
     });
 }
 
-fn add_graph(b: &mut Builder<'_>, resource: Variable, to: &Number) -> Variable {
+/// The record and its handle.
+fn add_graph(b: &mut Builder<'_>, resource: Variable) -> (Variable, Variable) {
     let handle = b.variable("new graph");
     let record = b.variable("graph record");
     b.push(Operation::Append {
@@ -440,8 +444,7 @@ fn add_graph(b: &mut Builder<'_>, resource: Variable, to: &Number) -> Variable {
         record,
         resource: resource.into(),
     });
-    b.write(to, handle.into());
-    record
+    (record, handle)
 }
 
 fn drop_graph(b: &mut Builder<'_>, record: Variable) -> Result<()> {

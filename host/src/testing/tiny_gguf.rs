@@ -88,6 +88,36 @@ impl TinyModel {
 
     /// The model's file: the same bytes every time.
     pub fn to_gguf(&self) -> Vec<u8> {
+        let mut file = self.metadata();
+        for tensor in self.tensors() {
+            file.tensor(tensor);
+        }
+        file.finish()
+    }
+
+    /// The same model in `count` files, split as llama.cpp's tools do it.
+    pub fn to_split_gguf(&self, count: u16) -> Vec<Vec<u8>> {
+        let tensors = self.tensors();
+        let all = tensors.len();
+        let mut tensors = tensors.into_iter();
+        let mut files = Vec::new();
+        for number in 0..count {
+            let mut file = match number {
+                0 => self.metadata(),
+                _ => Gguf::default(),
+            };
+            file.short("split.no", number);
+            file.short("split.count", count);
+            file.signed("split.tensors.count", all as i32);
+            for tensor in tensors.by_ref().take(all.div_ceil(usize::from(count))) {
+                file.tensor(tensor);
+            }
+            files.push(file.finish());
+        }
+        files
+    }
+
+    fn metadata(&self) -> Gguf {
         let mut file = Gguf::default();
         file.text("general.architecture", "llama");
         file.text("general.name", "tiny cycle");
@@ -116,11 +146,10 @@ impl TinyModel {
         file.number("tokenizer.ggml.bos_token_id", BOS);
         file.number("tokenizer.ggml.eos_token_id", EOS);
         file.flag("tokenizer.ggml.add_bos_token", true);
-        self.add_tensors(&mut file);
-        file.finish()
+        file
     }
 
-    fn add_tensors(&self, file: &mut Gguf) {
+    fn tensors(&self) -> Vec<Tensor> {
         let mut random = Random(1234);
         let mut embedding = Vec::with_capacity(VOCABULARY * WIDTH);
         for _ in 0..VOCABULARY {
@@ -140,19 +169,18 @@ impl TinyModel {
         }
         let ones = vec![1.0; WIDTH];
         let kv_width = WIDTH / HEADS * KV_HEADS;
-        file.tensor("token_embd.weight", &[WIDTH, VOCABULARY], embedding);
-        file.tensor("output_norm.weight", &[WIDTH], ones.clone());
-        file.tensor("output.weight", &[WIDTH, VOCABULARY], output);
+        let mut tensors = vec![
+            Tensor::new("token_embd.weight", &[WIDTH, VOCABULARY], embedding),
+            Tensor::new("output_norm.weight", &[WIDTH], ones.clone()),
+            Tensor::new("output.weight", &[WIDTH, VOCABULARY], output),
+        ];
         for layer in 0..LAYERS {
             let mut matrix = |name: &str, columns: usize, rows: usize| {
                 let values = (0..rows * columns)
                     .map(|_| random.normal() * 0.02)
                     .collect();
-                file.tensor(
-                    &format!("blk.{layer}.{name}.weight"),
-                    &[columns, rows],
-                    values,
-                );
+                let name = format!("blk.{layer}.{name}.weight");
+                tensors.push(Tensor::new(&name, &[columns, rows], values));
             };
             matrix("attn_q", WIDTH, WIDTH);
             matrix("attn_k", WIDTH, kv_width);
@@ -162,13 +190,11 @@ impl TinyModel {
             matrix("ffn_up", WIDTH, HIDDEN);
             matrix("ffn_down", HIDDEN, WIDTH);
             for name in ["attn_norm", "ffn_norm"] {
-                file.tensor(
-                    &format!("blk.{layer}.{name}.weight"),
-                    &[WIDTH],
-                    ones.clone(),
-                );
+                let name = format!("blk.{layer}.{name}.weight");
+                tensors.push(Tensor::new(&name, &[WIDTH], ones.clone()));
             }
         }
+        tensors
     }
 
     /// Whether a byte outside the cycle has a successor of its own.
@@ -214,6 +240,23 @@ impl Random {
     }
 }
 
+/// A tensor for a file.
+struct Tensor {
+    name: String,
+    dimensions: Vec<usize>,
+    values: Vec<f32>,
+}
+
+impl Tensor {
+    fn new(name: &str, dimensions: &[usize], values: Vec<f32>) -> Self {
+        Self {
+            name: name.to_owned(),
+            dimensions: dimensions.to_vec(),
+            values,
+        }
+    }
+}
+
 /// A GGUF file that is being written.
 #[derive(Default)]
 struct Gguf {
@@ -229,6 +272,16 @@ impl Gguf {
         self.entries += 1;
         put_text(&mut self.metadata, key);
         self.metadata.extend(ty.to_le_bytes());
+    }
+
+    fn short(&mut self, key: &str, value: u16) {
+        self.key(key, 2);
+        self.metadata.extend(value.to_le_bytes());
+    }
+
+    fn signed(&mut self, key: &str, value: i32) {
+        self.key(key, 5);
+        self.metadata.extend(value.to_le_bytes());
     }
 
     fn number(&mut self, key: &str, value: u32) {
@@ -269,21 +322,21 @@ impl Gguf {
         }
     }
 
-    fn tensor(&mut self, name: &str, dimensions: &[usize], values: Vec<f32>) {
+    fn tensor(&mut self, tensor: Tensor) {
         self.tensors += 1;
         self.data
             .resize(self.data.len().next_multiple_of(ALIGNMENT), 0);
-        put_text(&mut self.descriptions, name);
+        put_text(&mut self.descriptions, &tensor.name);
         self.descriptions
-            .extend((dimensions.len() as u32).to_le_bytes());
-        for size in dimensions {
-            self.descriptions.extend((*size as u64).to_le_bytes());
+            .extend((tensor.dimensions.len() as u32).to_le_bytes());
+        for size in tensor.dimensions {
+            self.descriptions.extend((size as u64).to_le_bytes());
         }
         // Type 0 is `f32`.
         self.descriptions.extend(0_u32.to_le_bytes());
         self.descriptions
             .extend((self.data.len() as u64).to_le_bytes());
-        for value in values {
+        for value in tensor.values {
             self.data.extend(value.to_le_bytes());
         }
     }

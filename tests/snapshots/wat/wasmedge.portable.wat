@@ -1401,9 +1401,6 @@
     local.tee 7
     i32.load
     local.set 6
-    local.get 4
-    local.get 6
-    i32.store align=1
     local.get 3
     if ;; label = @1
       local.get 3
@@ -1438,6 +1435,9 @@
       local.get 3
       i32.store offset=12
     end
+    local.get 4
+    local.get 6
+    i32.store align=1
     i32.const 0
     return
   )

@@ -26,7 +26,10 @@ fn normalized(embedding: &[f32], normalize: i32) -> Vec<f32> {
         ..0 => return embedding.to_vec(),
         0 => sizes.fold(0.0, f64::max) / 32760.0,
         2 => sizes.map(|x| x * x).sum::<f64>().sqrt(),
-        p => sizes.map(|x| x.powi(p)).sum::<f64>().powf(1.0 / f64::from(p)),
+        p => sizes
+            .map(|x| x.powi(p))
+            .sum::<f64>()
+            .powf(1.0 / f64::from(p)),
     };
     let scale = if norm > 0.0 { 1.0 / norm } else { 0.0 };
     embedding
@@ -39,10 +42,7 @@ fn normalized(embedding: &[f32], normalize: i32) -> Vec<f32> {
 pub(super) fn to_json(embedding: &[f32]) -> Vec<u8> {
     // JSON has no infinities and no NaN.
     let finite = |x: &f32| if x.is_finite() { *x } else { 0.0 };
-    let elements: Vec<_> = embedding
-        .iter()
-        .map(|x| finite(x).to_string())
-        .collect();
+    let elements: Vec<_> = embedding.iter().map(|x| finite(x).to_string()).collect();
     format!(
         "{{\"n_embedding\": {}, \"embedding\": [{}]}}",
         embedding.len(),

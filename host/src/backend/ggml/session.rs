@@ -7,7 +7,9 @@ use super::{llama_backend, log, memory};
 use crate::{Activity, Error, ErrorCode, Monitor};
 use llama_cpp_2::DecodeError;
 use llama_cpp_2::context::LlamaContext;
-use llama_cpp_2::context::params::{KvCacheType, LlamaContextParams, LlamaPoolingType, RopeScalingType};
+use llama_cpp_2::context::params::{
+    KvCacheType, LlamaContextParams, LlamaPoolingType, RopeScalingType,
+};
 use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::model::RopeType;
 use llama_cpp_2::token::LlamaToken;

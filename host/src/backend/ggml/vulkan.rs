@@ -110,7 +110,10 @@ unsafe extern "system" fn vkGetInstanceProcAddr(
 /// # Safety
 /// As Vulkan demands it: a device, and a C string.
 #[unsafe(no_mangle)]
-unsafe extern "system" fn vkGetDeviceProcAddr(device: *mut c_void, name: *const c_char) -> Function {
+unsafe extern "system" fn vkGetDeviceProcAddr(
+    device: *mut c_void,
+    name: *const c_char,
+) -> Function {
     // SAFETY: as for the caller.
     loader().and_then(|loader| unsafe { (loader.get_device_proc_addr)(device, name) })
 }

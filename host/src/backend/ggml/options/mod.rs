@@ -542,7 +542,10 @@ mod tests {
             (options.grammar.clone(), options.json_schema.clone())
         };
         let pair = |grammar: &str, schema: &str| (grammar.to_owned(), schema.to_owned());
-        assert_eq!(after(r#"{"json-schema": "{}", "grammar": "g"}"#), pair("", "{}"));
+        assert_eq!(
+            after(r#"{"json-schema": "{}", "grammar": "g"}"#),
+            pair("", "{}")
+        );
         assert_eq!(after(r#"{"grammar": "g"}"#), pair("g", ""));
         assert_eq!(after(r#"{"json-schema": "{}"}"#), pair("", "{}"));
         assert_eq!(after(r#"{"grammar": ""}"#), pair("", ""));

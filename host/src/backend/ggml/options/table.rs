@@ -1,6 +1,6 @@
 //! The list of options: names, types, ranges, defaults and meanings.
 
-use super::{Case, CacheType, FlashAttention, Options, Pooling, RopeScaling, SplitMode};
+use super::{CacheType, Case, FlashAttention, Options, Pooling, RopeScaling, SplitMode};
 use crate::Error;
 use serde_json::Value;
 

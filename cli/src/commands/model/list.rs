@@ -1,0 +1,122 @@
+//! `llm-wasi model list`
+
+use crate::commands::inspect::json;
+use crate::failure::Failure;
+use crate::models::store::{Entry, Store};
+use crate::text::{note, plain, print, size};
+use clap::Args;
+use serde_json::{Value, json};
+use std::process::ExitCode;
+
+/// Show the models in the store.
+///
+/// A model that is damaged or unfinished is shown with what is wrong with it.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Opts {
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+
+    # What is there?
+    $ llm-wasi model list
+
+    # The names of all language models, for a script.
+    $ llm-wasi model list --json | jq -r '.models[] | select(.encoding == \"GGML\") | .name'";
+
+const HEADER: [&str; 5] = ["NAME", "ENCODING", "SIZE", "MODEL", "SOURCE"];
+
+impl Opts {
+    pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+        let store = Store::open()?;
+        let entries = store.list()?;
+        let folder = store.folder().to_string_lossy();
+        if self.json {
+            let models: Vec<Value> = entries.iter().map(to_json).collect();
+            print(&json(&json!({ "folder": folder, "models": models }))?)?;
+        } else if entries.is_empty() {
+            note(
+                "no models",
+                &format!("in {folder}; `llm-wasi model add SOURCE` adds one"),
+            );
+        } else {
+            print(&table(&entries))?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn to_json(entry: &Entry) -> Value {
+    match &entry.state {
+        Ok(manifest) => {
+            let files: Vec<Value> = manifest
+                .files
+                .iter()
+                .map(|file| json!({ "name": file.name, "size": file.size, "sha256": file.sha256 }))
+                .collect();
+            json!({
+                "name": entry.name,
+                "encoding": manifest.encoding,
+                "size": manifest.size(),
+                "architecture": manifest.architecture,
+                "quantization": manifest.quantization,
+                "source": manifest.source,
+                "files": files,
+            })
+        }
+        Err(problem) => json!({ "name": entry.name, "problem": problem }),
+    }
+}
+
+fn table(entries: &[Entry]) -> String {
+    let mut rows = vec![HEADER.map(str::to_string).to_vec()];
+    rows.extend(entries.iter().map(row));
+    // The last cell of a row may be as wide as it is.
+    let width = |column: usize| {
+        rows.iter()
+            .filter(|row| row.len() > column + 1)
+            .map(|row| row[column].chars().count())
+            .max()
+            .unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..HEADER.len()).map(width).collect();
+    let mut text = String::new();
+    for row in &rows {
+        let cells: Vec<String> = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+fn row(entry: &Entry) -> Vec<String> {
+    let name = entry.name.to_string();
+    match &entry.state {
+        Ok(manifest) => {
+            let model: Vec<&str> = [&manifest.architecture, &manifest.quantization]
+                .into_iter()
+                .flatten()
+                .map(String::as_str)
+                .collect();
+            vec![
+                name,
+                plain(&manifest.encoding),
+                size(manifest.size()),
+                match model.as_slice() {
+                    [] => "-".to_string(),
+                    model => plain(&model.join(" ")),
+                },
+                plain(&manifest.source),
+            ]
+        }
+        Err(problem) => vec![name, format!("problem: {}", plain(problem))],
+    }
+}

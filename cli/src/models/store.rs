@@ -1,0 +1,274 @@
+//! The folder with the models.
+//!
+//! Each model is a folder that is called as the model is, with the files and a manifest. It is filled
+//! elsewhere (`.part/NAME`) and moved to its place when it is whole, so nobody ever sees half a model.
+//! Who changes a model holds its lock, an empty file in `.locks`; those stay, since a lock that is
+//! deleted no longer keeps anybody out.
+
+use crate::failure::Failure;
+use crate::models::fetched::cannot;
+use crate::models::manifest::{self, Manifest};
+use crate::models::name::Name;
+use crate::text::note;
+use etcetera::BaseStrategy;
+use std::ffi::OsStr;
+use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// The variable that names another folder.
+const VARIABLE: &str = "LLM_WASI_MODELS";
+const PART: &str = ".part";
+const LOCKS: &str = ".locks";
+
+/// The folder with the models; it need not be there yet.
+pub(crate) struct Store {
+    folder: PathBuf,
+}
+
+/// A model of the store, or what is wrong with it.
+pub(crate) struct Entry {
+    pub(crate) name: Name,
+    pub(crate) state: Result<Manifest, String>,
+}
+
+/// Keeps others from changing a model.
+pub(crate) struct Lock(#[expect(dead_code, reason = "it is held, and let go when dropped")] File);
+
+impl Store {
+    pub(crate) fn open() -> Result<Store, Failure> {
+        let folder = match std::env::var_os(VARIABLE) {
+            Some(folder) if !folder.is_empty() => PathBuf::from(folder),
+            _ => match etcetera::base_strategy::choose_native_strategy() {
+                Ok(folders) => folders.cache_dir().join("llm-wasi").join("models"),
+                Err(error) => {
+                    return Err(Failure::new("there is no folder for models")
+                        .cause(&error)
+                        .next_step(format!("set {VARIABLE} to the path of one")));
+                }
+            },
+        };
+        Ok(Store { folder })
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// All models, also damaged and unfinished ones, by name.
+    pub(crate) fn list(&self) -> Result<Vec<Entry>, Failure> {
+        let names = self.names()?;
+        names.into_iter().map(|name| self.entry(name)).collect()
+    }
+
+    /// The names of all models.
+    pub(crate) fn names(&self) -> Result<Vec<Name>, Failure> {
+        let mut names = folders(&self.folder)?;
+        names.extend(folders(&self.folder.join(PART))?);
+        names.sort();
+        names.dedup();
+        Ok(names)
+    }
+
+    /// The model of this name, if it is there, be it damaged. An unfinished one is not there.
+    pub(crate) fn find(&self, name: &Name) -> Result<Option<Entry>, Failure> {
+        if !is_there(&self.model(name))? {
+            return Ok(None);
+        }
+        self.entry(name.clone()).map(Some)
+    }
+
+    fn entry(&self, name: Name) -> Result<Entry, Failure> {
+        let state = if is_there(&self.model(&name))? {
+            Manifest::read(&self.model(&name), &name)
+        } else {
+            Err("it is unfinished: add it again to go on".to_string())
+        };
+        Ok(Entry { name, state })
+    }
+
+    /// The paths of a model's files.
+    pub(crate) fn files(&self, manifest: &Manifest) -> Vec<PathBuf> {
+        let folder = self.model(&manifest.name);
+        manifest
+            .files
+            .iter()
+            .map(|file| folder.join(&file.name))
+            .collect()
+    }
+
+    /// Waits until nobody else changes the model.
+    pub(crate) fn lock(&self, name: &Name) -> Result<Lock, Failure> {
+        let folder = self.folder.join(LOCKS);
+        make(&folder)?;
+        let path = folder.join(name.as_str());
+        let failed = |error| cannot("lock", &path, &error);
+        let file = File::create(&path).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                note(
+                    "waiting",
+                    &format!("for another llm-wasi that changes {name}"),
+                );
+                file.lock().map_err(failed)?;
+            }
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        Ok(Lock(file))
+    }
+
+    /// The folder in which a model is put together, with nothing in it but the files for which `keep`
+    /// says so.
+    pub(crate) fn stage(
+        &self,
+        name: &Name,
+        keep: impl Fn(&OsStr) -> bool,
+    ) -> Result<PathBuf, Failure> {
+        let stage = self.stage_of(name);
+        make(&stage)?;
+        let clean = || {
+            for entry in std::fs::read_dir(&stage)? {
+                let entry = entry?;
+                if !keep(&entry.file_name()) {
+                    delete(&entry.path())?;
+                }
+            }
+            Ok(())
+        };
+        clean().map_err(|error| cannot("clean", &stage, &error))?;
+        Ok(stage)
+    }
+
+    /// Throws away what was put together.
+    pub(crate) fn discard(&self, name: &Name) {
+        let stage = self.stage_of(name);
+        if let Err(error) = delete(&stage) {
+            tracing::warn!("{} cannot be deleted: {error}", stage.display());
+        }
+    }
+
+    /// Gives what was put together its place.
+    pub(crate) fn publish(&self, manifest: &Manifest) -> Result<(), Failure> {
+        let stage = self.stage_of(&manifest.name);
+        let path = stage.join(manifest::FILE);
+        let write = || {
+            let mut json = serde_json::to_vec_pretty(manifest)?;
+            json.push(b'\n');
+            std::fs::write(&path, json)?;
+            File::open(&path)?.sync_all()
+        };
+        write().map_err(|error| cannot("write", &path, &error))?;
+        let place = self.model(&manifest.name);
+        std::fs::rename(&stage, &place).map_err(|error| cannot("make", &place, &error))
+    }
+
+    /// Removes a model, or what there is of it. Says whether there was anything.
+    pub(crate) fn remove(&self, name: &Name) -> Result<bool, Failure> {
+        let _lock = self.lock(name)?;
+        let (model, stage) = (self.model(name), self.stage_of(name));
+        let mut found = false;
+        for path in [&model, &stage] {
+            if is_there(path)? {
+                found = true;
+                self.throw_away(path)
+                    .map_err(|error| cannot("remove", path, &error))?;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Moves away first what is deleted file by file then: half a model is never seen.
+    fn throw_away(&self, path: &Path) -> std::io::Result<()> {
+        let bin = tempfile::Builder::new()
+            .prefix(".removed-")
+            .tempdir_in(&self.folder)?;
+        std::fs::rename(path, bin.path().join("model"))?;
+        bin.close()
+    }
+
+    fn model(&self, name: &Name) -> PathBuf {
+        self.folder.join(name.as_str())
+    }
+
+    fn stage_of(&self, name: &Name) -> PathBuf {
+        self.folder.join(PART).join(name.as_str())
+    }
+}
+
+impl Entry {
+    /// The manifest of a model that is to be used.
+    pub(crate) fn manifest(self) -> Result<Manifest, Failure> {
+        let Entry { name, state } = self;
+        state.map_err(|problem| {
+            Failure::new(format!(
+                "the stored model `{name}` cannot be used: {problem}"
+            ))
+            .next_step(format!("`llm-wasi model remove {name}`, then add it again"))
+        })
+    }
+}
+
+/// The failure of a name that no model has, with the names that could be meant.
+pub(crate) fn unknown(what: String, name: &str, names: &[Name]) -> Failure {
+    let failure = Failure::new(what).expected(match names {
+        [] => "the name of a stored model; there is none yet".to_string(),
+        names => format!("the name of a stored model: {}", quoted(names)),
+    });
+    let nearest = names
+        .iter()
+        .map(|known| (strsim::jaro_winkler(name, known.as_str()), known))
+        .filter(|(likeness, _)| *likeness > 0.7)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b));
+    failure.next_step(match nearest {
+        Some((_, nearest)) => format!("is `{nearest}` meant?"),
+        None => "`llm-wasi model list` shows the models, `llm-wasi model add` adds one".to_string(),
+    })
+}
+
+/// Names for a sentence.
+pub(crate) fn quoted(names: &[Name]) -> String {
+    let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    names.join(", ")
+}
+
+/// The names of a folder's folders that are models' names. A folder that is not there has none.
+fn folders(folder: &Path) -> Result<Vec<Name>, Failure> {
+    let names = || {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(folder)? {
+            let entry = entry?;
+            let name = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok());
+            if let Some(name) = name
+                && entry.path().is_dir()
+            {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    };
+    match names() {
+        Err(error) if std::io::Error::kind(&error) == ErrorKind::NotFound => Ok(Vec::new()),
+        names => names.map_err(|error| cannot("read", folder, &error)),
+    }
+}
+
+fn is_there(path: &Path) -> Result<bool, Failure> {
+    path.try_exists()
+        .map_err(|error| cannot("read", path, &error))
+}
+
+fn make(folder: &Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(folder).map_err(|error| cannot("make", folder, &error))
+}
+
+fn delete(path: &Path) -> std::io::Result<()> {
+    if path.is_dir() {
+        std::fs::remove_dir_all(path)
+    } else {
+        std::fs::remove_file(path)
+    }
+}

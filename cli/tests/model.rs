@@ -1,0 +1,336 @@
+//! `llm-wasi model`: the store, and names of stored models where paths are taken.
+
+mod support;
+
+use llm_wasi_host::testing::TinyModel;
+use std::fs;
+use support::{Folder, PAGE, other, parts, sha256, snapshot, text, tiny};
+
+/// Talks to a model: `chat MODEL PROMPT`, with the options in its environment.
+const CHAT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/wasm/chat.wasm");
+const IR: &str = "<?xml version=\"1.0\"?>\n<net name=\"small\" version=\"11\"></net>\n";
+const ONNX: &[u8] = b"\x08\x0a\x12\x07pytorch";
+
+#[test]
+fn help() {
+    let folder = Folder::new();
+    snapshot(
+        &folder,
+        "help-model.txt",
+        &[
+            &["model", "--help"],
+            &["model", "add", "--help"],
+            &["model", "list", "--help"],
+            &["model", "info", "--help"],
+            &["model", "remove", "--help"],
+        ],
+    );
+}
+
+#[test]
+fn a_model_from_its_arrival_to_its_end() {
+    let folder = Folder::new();
+    folder.write("tiny.gguf", tiny());
+    folder.write("other.gguf", other());
+    folder.write("classifier.onnx", ONNX);
+    folder.write("ir/model.xml", IR);
+    folder.write("ir/model.bin", [7; 100]);
+    for (index, part) in parts().iter().enumerate() {
+        folder.write(&format!("parts/big-0000{}-of-00003.gguf", index + 1), part);
+    }
+    snapshot(
+        &folder,
+        "model.txt",
+        &[
+            &["model", "list"],
+            &["model", "list", "--json"],
+            &["model", "add", "tiny.gguf"],
+            &["model", "add", "tiny.gguf"],
+            &["model", "add", "other.gguf", "--name", "tiny"],
+            &["model", "add", "other.gguf"],
+            &["model", "add", "classifier.onnx", "--name", "orientation"],
+            &["model", "add", "ir/model.xml"],
+            &["model", "add", "parts/big-00001-of-00003.gguf"],
+            &["model", "list"],
+            &["model", "list", "--json"],
+            &["model", "info", "tiny"],
+            &["model", "info", "tiny.gguf", "--ctx-size", "4096"],
+            &["model", "info", "big", "--json"],
+            &["model", "info", "parts/big-00001-of-00003.gguf"],
+            &["model", "info", "orientation"],
+            &["model", "info", "ir/model.xml"],
+            &["model", "info", "tiny", "--template"],
+            &["model", "remove", "tiny", "orientatoin"],
+            &["model", "remove", "tiny", "orientation"],
+            &["model", "list"],
+        ],
+    );
+}
+
+#[test]
+fn what_is_stored_is_the_file() {
+    let folder = Folder::new();
+    folder.write("tiny.gguf", tiny());
+    folder.succeed(&["model", "add", "tiny.gguf"]);
+    assert_eq!(folder.read("models/tiny/tiny.gguf"), tiny());
+    assert_eq!(
+        folder.stored(),
+        ["tiny", "tiny/manifest.json", "tiny/tiny.gguf"]
+    );
+    let manifest: serde_json::Value =
+        serde_json::from_slice(&folder.read("models/tiny/manifest.json")).expect("JSON");
+    let digest = sha256(&folder, "tiny.gguf");
+    assert_eq!(manifest["files"][0]["sha256"], digest.as_str());
+    // With the right digest it is there already, from wherever.
+    let add = [
+        "model",
+        "add",
+        "tiny.gguf",
+        "--sha256",
+        &digest.to_uppercase(),
+    ];
+    let (_, told) = folder.succeed(&add);
+    assert!(told.starts_with("there already: tiny"), "{told}");
+    // The copy does not depend on the source.
+    folder.write("tiny.gguf", other());
+    assert_eq!(folder.read("models/tiny/tiny.gguf"), tiny());
+    let told = folder.fail(&["model", "add", "tiny.gguf"]);
+    assert!(
+        told.contains("a model called `tiny` is stored already"),
+        "{told}"
+    );
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn without_the_variable_models_are_in_the_cache_folder() {
+    let folder = Folder::new();
+    folder.write("tiny.gguf", tiny());
+    for variable in [None, Some("")] {
+        let mut command = folder.command(&["model", "add", "tiny.gguf"]);
+        match variable {
+            None => command.env_remove("LLM_WASI_MODELS"),
+            Some(value) => command.env("LLM_WASI_MODELS", value),
+        };
+        assert!(command.status().expect("the program starts").success());
+        let name = "cache/llm-wasi/models/tiny/tiny.gguf";
+        assert_eq!(folder.read(name), tiny());
+    }
+}
+
+#[test]
+fn bad_sources_and_names() {
+    let folder = Folder::new();
+    folder.write("tiny.gguf", tiny());
+    folder.write("my model.gguf", tiny());
+    folder.write("broken.gguf", "GGUF, but no more");
+    folder.write("page.gguf", PAGE);
+    folder.write("page.onnx", PAGE);
+    folder.write("empty.onnx", "");
+    folder.write("page.xml", PAGE);
+    folder.write("page.bin", "");
+    folder.write("alone.xml", IR);
+    folder.write(
+        "pointer.gguf",
+        "version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+    );
+    folder.write("whole-00001-of-00002.gguf", tiny());
+    folder.write("whole-00002-of-00002.gguf", tiny());
+    folder.write("part.gguf", &parts()[0]);
+    folder.write("big-00001-of-00003.gguf", &parts()[0]);
+    folder.write("big-00003-of-00003.gguf", &parts()[2]);
+    let zeros = "0".repeat(64);
+    snapshot(
+        &folder,
+        "model-errors.txt",
+        &[
+            &["model"],
+            &["model", "add", ""],
+            &["model", "add", "ftp://host/tiny.gguf"],
+            &["model", "add", "http://"],
+            &["model", "add", "tiny.gguf", "--name", "../tiny"],
+            &["model", "add", "tiny.gguf", "--sha256", "b179c952"],
+            &["model", "add", "tiny.gguf", "--sha256", &zeros],
+            &[
+                "model",
+                "add",
+                "tiny.gguf",
+                "--sha256",
+                &zeros,
+                "--sha256",
+                &zeros,
+            ],
+            &["model", "add", "missing.gguf"],
+            &["model", "add", "."],
+            &["model", "add", ".."],
+            &["model", "add", "http://host.invalid/"],
+            &["model", "add", "my model.gguf"],
+            &["model", "add", "broken.gguf"],
+            &["model", "add", "page.gguf"],
+            &["model", "add", "page.onnx"],
+            &["model", "add", "empty.onnx"],
+            &["model", "add", "page.xml"],
+            &["model", "add", "alone.xml"],
+            &["model", "add", "pointer.gguf"],
+            &["model", "add", "whole-00001-of-00002.gguf"],
+            &["model", "add", "part.gguf"],
+            &["model", "add", "big-00001-of-00003.gguf"],
+            &["model", "add", "big-00003-of-00003.gguf"],
+            &["model", "info", "nobody"],
+            &["model", "info", "missing.gguf"],
+            &["model", "info", "page.gguf"],
+            &["model", "info", "big-00001-of-00003.gguf"],
+            &["model", "info", "tiny.gguf", "--ctx-size", "0"],
+            &["model", "remove"],
+            &["model", "remove", "nobody"],
+            &["model", "list"],
+        ],
+    );
+    assert_eq!(folder.stored(), [""; 0]);
+}
+
+#[test]
+fn damaged_entries_do_not_hide_the_others() {
+    let folder = Folder::new();
+    folder.write("tiny.gguf", tiny());
+    for name in [
+        "good",
+        "no-manifest",
+        "bad-json",
+        "short",
+        "escapes",
+        "renamed",
+        "no-file",
+    ] {
+        folder.succeed(&["model", "add", "tiny.gguf", "--name", name]);
+    }
+    let replace = |name: &str, from: &str, to: &str| {
+        let path = format!("models/{name}/manifest.json");
+        let manifest = text(&folder.read(&path));
+        assert!(manifest.contains(from), "{manifest}");
+        folder.write(&path, manifest.replace(from, to));
+    };
+    fs::remove_file(folder.path("models/no-manifest/manifest.json")).expect("removed");
+    folder.write("models/bad-json/manifest.json", "{\"name\": ");
+    folder.write("models/short/short.gguf", "GGUF");
+    replace("escapes", "\"escapes.gguf\"", "\"../good/good.gguf\"");
+    replace("renamed", "\"name\": \"renamed\"", "\"name\": \"good\"");
+    fs::remove_file(folder.path("models/no-file/no-file.gguf")).expect("removed");
+    fs::copy(CHAT, folder.path(CHAT_HERE)).expect("the program");
+    // Not ours.
+    folder.write("models/notes.txt", "");
+    folder.write("models/.git/config", "");
+    snapshot(
+        &folder,
+        "model-damaged.txt",
+        &[
+            &["model", "list"],
+            &["model", "list", "--json"],
+            &["model", "info", "bad-json"],
+            &["model", "add", "tiny.gguf", "--name", "short"],
+            &["run", "--nn-preload", "default:GGML:CPU:no-file", CHAT_HERE],
+        ],
+    );
+    for name in [
+        "no-manifest",
+        "bad-json",
+        "short",
+        "escapes",
+        "renamed",
+        "no-file",
+    ] {
+        folder.succeed(&["model", "remove", name]);
+    }
+    let (listed, _) = folder.succeed(&["model", "list"]);
+    assert_eq!(listed.lines().count(), 2, "{listed}");
+}
+
+/// Where commands find that program.
+const CHAT_HERE: &str = "chat.wasm";
+
+fn chat(folder: &Folder, preload: &str) -> std::process::Output {
+    if !folder.path(CHAT_HERE).exists() {
+        fs::copy(CHAT, folder.path(CHAT_HERE)).expect("the program");
+    }
+    let args = [
+        "run",
+        "--env",
+        "n_predict=20",
+        "--env",
+        "temp=0",
+        "--env",
+        "threads=1",
+        "--nn-preload",
+        preload,
+        CHAT_HERE,
+        "default",
+        "Hello",
+    ];
+    folder.run(&args)
+}
+
+#[test]
+fn a_name_stands_where_a_path_can() {
+    let folder = Folder::new();
+    folder.write("tiny.gguf", tiny());
+    for (index, part) in parts().iter().enumerate() {
+        folder.write(&format!("big-0000{}-of-00003.gguf", index + 1), part);
+    }
+    folder.succeed(&["model", "add", "tiny.gguf"]);
+    folder.succeed(&["model", "add", "big-00001-of-00003.gguf"]);
+    let expected = TinyModel::new().continuation(b'o', 20);
+    for path in ["tiny.gguf", "tiny", "big"] {
+        let output = chat(&folder, &format!("default:GGML:CPU:{path}"));
+        let told = text(&output.stderr);
+        assert!(output.status.success(), "{told}");
+        assert!(output.stdout.starts_with(&expected), "{told}");
+    }
+
+    // What is there is a path.
+    folder.write("tiny", "no model");
+    let output = chat(&folder, "default:GGML:CPU:tiny");
+    assert!(!output.status.success());
+    assert!(text(&output.stderr).contains("starts with `GGUF`"));
+}
+
+#[test]
+fn a_name_that_nobody_has() {
+    let folder = Folder::new();
+    folder.write("tiny.gguf", tiny());
+    folder.succeed(&["model", "add", "tiny.gguf"]);
+    let output = chat(&folder, "default:GGML:CPU:tinny");
+    let told = text(&output.stderr);
+    assert!(!output.status.success());
+    assert!(
+        told.contains("stored are `tiny` (`llm-wasi model list`)"),
+        "{told}"
+    );
+    assert!(told.contains("expected a file at tinny"), "{told}");
+}
+
+#[test]
+fn a_store_that_cannot_be_made() {
+    let folder = Folder::new();
+    folder.write("tiny.gguf", tiny());
+    folder.write("models", "a file");
+    let told = folder.fail(&["model", "add", "tiny.gguf"]);
+    assert!(told.contains("LLM_WASI_MODELS"), "{told}");
+    let told = folder.fail(&["model", "list"]);
+    assert!(told.contains("cannot read models"), "{told}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_terminal_shows_no_bar_for_what_is_quick() {
+    let folder = Folder::new();
+    folder.write("tiny.gguf", tiny());
+    fs::copy(CHAT, folder.path(CHAT_HERE)).expect("the program");
+    let line = "run --env n_predict=5 --env temp=0 --env threads=1 \
+                --nn-preload default:GGML:CPU:tiny.gguf chat.wasm default Hello";
+    let Some(shown) = support::on_a_terminal(&folder, line) else {
+        return;
+    };
+    let expected = text(&TinyModel::new().continuation(b'o', 5));
+    assert!(shown.contains(&expected), "{shown:?}");
+    assert!(!shown.contains('\x1b'), "{shown:?}");
+}

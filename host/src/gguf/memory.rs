@@ -1,0 +1,149 @@
+//! How much memory a model takes beside its weights, by its header alone. Estimates, not promises.
+
+use super::Gguf;
+
+/// How many tokens llama.cpp computes at once, unless an option says otherwise.
+const TOKENS_AT_ONCE: u64 = 512;
+/// Size of a key's or value's element, an `f16`.
+const CACHED: u64 = 2;
+/// Size of an activation's element, an `f32`.
+const ACTIVATION: u64 = 4;
+/// Size of an element of the mask, an `f16`.
+const MASK: u64 = 2;
+
+impl Gguf {
+    /// About how many bytes the keys and values of `tokens` tokens take, in llama.cpp's default `f16`.
+    /// Nothing if the header does not say enough, as with models that have no attention.
+    pub fn kv_cache_size(&self, tokens: u64) -> Option<u64> {
+        if self.architecture_flag("attention.causal") == Some(false) {
+            // Such a model reads its input once and has no use for a cache.
+            return Some(0);
+        }
+        let layers = self.architecture_number("block_count")?;
+        let heads = self.per_layer("attention.head_count", layers)?;
+        let kv_heads = self
+            .per_layer("attention.head_count_kv", layers)
+            .unwrap_or_else(|| heads.clone());
+        let width = self.architecture_number("embedding_length");
+        let default = || width?.checked_div(*heads.first()?);
+        let key = self
+            .architecture_number("attention.key_length")
+            .or_else(default)?;
+        let value = self
+            .architecture_number("attention.value_length")
+            .or_else(default)?;
+        let heads = kv_heads.iter().fold(0_u64, |sum, n| sum.saturating_add(*n));
+        Some(
+            heads
+                .saturating_mul(key.saturating_add(value))
+                .saturating_mul(CACHED)
+                .saturating_mul(tokens),
+        )
+    }
+
+    /// Roughly how many bytes a computation takes in a context of `tokens` tokens: logits, embeddings
+    /// and a row of the attention's mask for each of the tokens that llama.cpp computes at once.
+    pub fn compute_buffer_size(&self, tokens: u64) -> Option<u64> {
+        let width = self.architecture_number("embedding_length")?;
+        let activations = self.vocabulary()?.saturating_add(width);
+        Some(
+            activations
+                .saturating_mul(ACTIVATION)
+                .saturating_add(tokens.saturating_mul(MASK))
+                .saturating_mul(TOKENS_AT_ONCE),
+        )
+    }
+
+    /// How many tokens the model knows.
+    pub fn vocabulary(&self) -> Option<u64> {
+        self.arrays
+            .get("tokenizer.ggml.tokens")
+            .copied()
+            .or_else(|| self.architecture_number("vocab_size"))
+    }
+
+    /// A number that a model has for each layer, or one for all.
+    fn per_layer(&self, key: &str, layers: u64) -> Option<Vec<u64>> {
+        if let Some(number) = self.architecture_number(key) {
+            return Some(vec![number; usize::try_from(layers).ok()?]);
+        }
+        let list = self.lists.get(&format!("{}.{key}", self.architecture()?))?;
+        (list.len() as u64 == layers).then(|| list.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gguf::Value;
+
+    fn model(numbers: &[(&str, i128)]) -> Gguf {
+        let mut gguf = Gguf::default();
+        let architecture = Value::Text("any".to_owned());
+        gguf.metadata
+            .insert("general.architecture".to_owned(), architecture);
+        for (key, number) in numbers {
+            gguf.metadata
+                .insert(format!("any.{key}"), Value::Integer(*number));
+        }
+        gguf
+    }
+
+    #[test]
+    fn keys_and_values() {
+        let mut numbers = vec![
+            ("block_count", 4),
+            ("embedding_length", 64),
+            ("attention.head_count", 8),
+        ];
+        // 4 layers, 8 heads, keys and values of 8 elements with 2 bytes each.
+        assert_eq!(model(&numbers).kv_cache_size(10), Some(4 * 8 * 16 * 2 * 10));
+        numbers.push(("attention.head_count_kv", 2));
+        assert_eq!(model(&numbers).kv_cache_size(10), Some(4 * 2 * 16 * 2 * 10));
+        numbers.extend([("attention.key_length", 20), ("attention.value_length", 30)]);
+        let gguf = model(&numbers);
+        assert_eq!(gguf.kv_cache_size(10), Some(4 * 2 * 50 * 2 * 10));
+        assert_eq!(gguf.kv_cache_size(u64::MAX), Some(u64::MAX));
+    }
+
+    #[test]
+    fn heads_may_differ_between_layers() {
+        let mut gguf = model(&[
+            ("block_count", 3),
+            ("embedding_length", 64),
+            ("attention.head_count", 8),
+        ]);
+        let key = "any.attention.head_count_kv".to_owned();
+        gguf.lists.insert(key.clone(), vec![0, 2, 8]);
+        assert_eq!(gguf.kv_cache_size(1), Some(10 * 16 * 2));
+        // A list of another length means nothing: every head counts then.
+        gguf.lists.insert(key, vec![1]);
+        assert_eq!(gguf.kv_cache_size(1), Some(3 * 8 * 16 * 2));
+    }
+
+    #[test]
+    fn what_the_header_does_not_say_is_not_known() {
+        assert_eq!(Gguf::default().kv_cache_size(1), None);
+        assert_eq!(Gguf::default().compute_buffer_size(1), None);
+        let recurrent = [("block_count", 4), ("embedding_length", 64)];
+        assert_eq!(model(&recurrent).kv_cache_size(1), None);
+        let no_heads = [recurrent[0], recurrent[1], ("attention.head_count", 0)];
+        assert_eq!(model(&no_heads).kv_cache_size(1), None);
+    }
+
+    #[test]
+    fn models_that_only_encode_have_no_cache() {
+        let mut gguf = model(&[]);
+        gguf.metadata
+            .insert("any.attention.causal".to_owned(), Value::Flag(false));
+        assert_eq!(gguf.kv_cache_size(1000), Some(0));
+    }
+
+    #[test]
+    fn computation() {
+        let mut gguf = model(&[("embedding_length", 64), ("vocab_size", 1000)]);
+        assert_eq!(gguf.compute_buffer_size(10), Some((1064 * 4 + 20) * 512));
+        gguf.arrays.insert("tokenizer.ggml.tokens".to_owned(), 936);
+        assert_eq!(gguf.compute_buffer_size(0), Some(1000 * 4 * 512));
+    }
+}

@@ -1,0 +1,47 @@
+//! What the header of a GGUF file tells.
+
+use llm_wasi_host::gguf::Gguf;
+use llm_wasi_host::testing::TinyModel;
+use std::io::Cursor;
+
+fn read(bytes: &[u8]) -> Gguf {
+    Gguf::read(Cursor::new(bytes), bytes.len() as u64).unwrap()
+}
+
+#[test]
+fn facts_about_a_model() {
+    let gguf = read(&TinyModel::new().to_gguf());
+    assert_eq!(gguf.architecture(), Some("llama"));
+    assert_eq!(gguf.quantization(), Some("F32"));
+    assert_eq!(gguf.architecture_number("context_length"), Some(512));
+    assert_eq!(gguf.vocabulary(), Some(258));
+    // Two layers with two heads, whose keys and values have 16 elements of 2 bytes each.
+    assert_eq!(gguf.kv_cache_size(256), Some(2 * 2 * 32 * 2 * 256));
+    assert_eq!(
+        gguf.compute_buffer_size(256),
+        Some(((258 + 64) * 4 + 256 * 2) * 512)
+    );
+}
+
+#[test]
+fn short_lists_of_numbers_are_kept() {
+    let gguf = read(&TinyModel::new().to_gguf());
+    let types = &gguf.lists["tokenizer.ggml.token_type"];
+    assert_eq!(gguf.arrays["tokenizer.ggml.token_type"], 258);
+    assert_eq!(types.len(), 258);
+    assert_eq!((types[0], types[257]), (1, 3));
+    assert!(!gguf.lists.contains_key("tokenizer.ggml.tokens"));
+}
+
+#[test]
+fn parts_of_a_split_model_have_the_whole_together() {
+    let whole = read(&TinyModel::new().to_gguf());
+    let parts = TinyModel::new().to_split_gguf(3);
+    let parts: Vec<Gguf> = parts.iter().map(|part| read(part)).collect();
+    let sum = |of: fn(&Gguf) -> u64| parts.iter().map(of).sum::<u64>();
+    assert_eq!(sum(|part| part.tensors), whole.tensors);
+    assert_eq!(sum(|part| part.parameters), whole.parameters);
+    assert_eq!(parts[0].architecture(), Some("llama"));
+    assert_eq!(parts[2].number("split.no"), Some(2));
+    assert_eq!(parts[2].number("split.count"), Some(3));
+}
