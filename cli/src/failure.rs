@@ -16,6 +16,8 @@ pub(crate) struct Failure {
     next_step: Option<String>,
     /// Everything has been said already.
     silent: bool,
+    /// The exit status, if it is not 1.
+    status: Option<u8>,
 }
 
 impl Failure {
@@ -73,6 +75,11 @@ impl Failure {
         self
     }
 
+    pub(crate) fn status(mut self, status: u8) -> Failure {
+        self.status = Some(status);
+        self
+    }
+
     /// Everything on one line, for `check`.
     pub(crate) fn line(&self) -> String {
         let mut line = one_line(&self.what);
@@ -89,13 +96,13 @@ impl Failure {
         line
     }
 
-    /// Prints it to standard error.
+    /// Prints it to standard error. Gives the exit status.
     pub(crate) fn report(self) -> ExitCode {
         if !self.silent {
             // There is nobody left to tell if this fails.
             let _ = self.print(&mut anstream::stderr().lock());
         }
-        ExitCode::from(1)
+        ExitCode::from(self.status.unwrap_or(1))
     }
 
     fn print(&self, to: &mut impl Write) -> std::io::Result<()> {

@@ -8,6 +8,7 @@ mod models;
 mod output;
 mod progress;
 mod text;
+mod wasmedge;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use failure::Failure;

@@ -100,6 +100,10 @@ impl Registry {
         self.inner.backends.iter().map(AsRef::as_ref)
     }
 
+    pub(crate) fn monitor(&self) -> &Monitor {
+        &self.inner.monitor
+    }
+
     /// The names that guests may load.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.inner.preloads.keys().map(String::as_str)

@@ -16,8 +16,10 @@
 use crate::{Monitor, NnView, Preload, Registry, RegistryBuilder, add_to_linker};
 use anyhow::Context;
 use std::path::PathBuf;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
 use wasmtime::component::{Component, Linker, ResourceTable};
-use wasmtime::{Cache, CacheConfig, Config, Engine, Store};
+use wasmtime::{Cache, CacheConfig, Config, Engine, Store, UpdateDeadline};
 use wasmtime_wasi::cli::{StdinStream, StdoutStream};
 use wasmtime_wasi::p2::bindings::Command;
 use wasmtime_wasi::{FsPerms, I32Exit, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
@@ -52,6 +54,18 @@ impl WasiView for State {
     }
 }
 
+/// Why a program ended without an exit code: the cause of an error of [`Runner::run`] that is the
+/// program's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Ended {
+    /// It trapped, as a panic in Rust does.
+    #[error("the program trapped")]
+    Trapped,
+    /// It took longer than [`RunnerBuilder::time_limit`].
+    #[error("the program has not ended within {} ms", .0.as_millis())]
+    TimedOut(Duration),
+}
+
 /// Collects what a program gets to see.
 pub struct RunnerBuilder {
     args: Vec<String>,
@@ -60,6 +74,7 @@ pub struct RunnerBuilder {
     registry: RegistryBuilder,
     shared: Option<Registry>,
     cache: bool,
+    time_limit: Option<Duration>,
 }
 
 impl RunnerBuilder {
@@ -136,10 +151,19 @@ impl RunnerBuilder {
         self
     }
 
+    /// Ends a program that takes longer: at its next loop or call, and a language model that computes
+    /// for it, or for others of the same registry, at its next token. Programs run a little slower then.
+    #[must_use]
+    pub fn time_limit(mut self, limit: Duration) -> Self {
+        self.time_limit = Some(limit);
+        self
+    }
+
     /// The runner.
     pub fn build(self) -> anyhow::Result<Runner> {
         let mut config = Config::new();
         config.async_stack_size(STACK_SIZE);
+        config.epoch_interruption(self.time_limit.is_some());
         if self.cache {
             match Cache::new(CacheConfig::new()) {
                 Ok(cache) => {
@@ -160,6 +184,7 @@ impl RunnerBuilder {
             env: self.env,
             dirs: self.dirs,
             registry: self.shared.unwrap_or_else(|| self.registry.build()),
+            time_limit: self.time_limit,
         })
     }
 }
@@ -172,6 +197,7 @@ pub struct Runner {
     env: Vec<(String, String)>,
     dirs: Vec<(String, PathBuf, FsPerms)>,
     registry: Registry,
+    time_limit: Option<Duration>,
 }
 
 impl Runner {
@@ -184,6 +210,7 @@ impl Runner {
             registry: Registry::with_default_backends(),
             shared: None,
             cache: true,
+            time_limit: None,
         }
     }
 
@@ -244,20 +271,66 @@ impl Runner {
             registry: self.registry.clone(),
         };
         let mut store = Store::new(&self.engine, state);
-        let command = Command::instantiate_async(&mut store, &component, &self.linker)
-            .await
-            .map_err(anyhow::Error::from)
-            .context(
-                "expected a command component that imports WASI 0.2, wasi:nn and llm-wasi:nn only",
-            )?;
-        match command.wasi_cli_run().call_run(&mut store).await {
+        if let Some(limit) = self.time_limit {
+            let deadline = Instant::now().checked_add(limit);
+            store.set_epoch_deadline(1);
+            // The epoch is the engine's: it is counted for other programs' limits, too.
+            store.epoch_deadline_callback(move |_| {
+                if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                    return Err(Ended::TimedOut(limit).into());
+                }
+                Ok(UpdateDeadline::Continue(1))
+            });
+        }
+        let running = async {
+            let command = Command::instantiate_async(&mut store, &component, &self.linker)
+                .await
+                .map_err(anyhow::Error::from)
+                .context(
+                    "expected a command component that imports WASI 0.2, wasi:nn and llm-wasi:nn only",
+                )?;
+            anyhow::Ok(command.wasi_cli_run().call_run(&mut store).await)
+        };
+        let result = match self.time_limit {
+            Some(limit) => self.within(limit, running).await??,
+            None => running.await?,
+        };
+        match result {
             Ok(Ok(())) => Ok(0),
             Ok(Err(())) => Ok(1),
-            Err(error) => match error.downcast_ref::<I32Exit>() {
-                Some(exit) => Ok(exit.0),
-                None => Err(anyhow::Error::from(error).context("the program trapped")),
+            Err(error) => match (
+                error.downcast_ref::<I32Exit>(),
+                error.downcast_ref::<Ended>(),
+            ) {
+                (Some(exit), _) => Ok(exit.0),
+                (None, Some(ended)) => Err((*ended).into()),
+                (None, None) => Err(anyhow::Error::from(error).context(Ended::Trapped)),
             },
         }
+    }
+
+    /// Ends what takes longer. A program may compute, or a model for it, or it may wait: each is ended
+    /// in a way of its own.
+    async fn within<V>(
+        &self,
+        limit: Duration,
+        running: impl Future<Output = V>,
+    ) -> Result<V, Ended> {
+        let (engine, monitor) = (self.engine.clone(), self.registry.monitor().clone());
+        let (ended, end) = channel::<()>();
+        let watch = std::thread::spawn(move || {
+            if end.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+                // In this order, so that the program does not compute again.
+                engine.increment_epoch();
+                monitor.interrupt();
+            }
+        });
+        let result = tokio::time::timeout(limit, running).await;
+        drop(ended);
+        // It does not panic, and what it has set must not outlive this run.
+        let _ = watch.join();
+        self.registry.monitor().resume();
+        result.map_err(|_| Ended::TimedOut(limit))
     }
 
     fn wasi(&self, streams: impl FnOnce(&mut WasiCtxBuilder)) -> anyhow::Result<WasiCtx> {

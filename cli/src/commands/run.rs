@@ -4,19 +4,24 @@ use crate::args::AdapterArgs;
 use crate::commands::componentize::tell;
 use crate::failure::Failure;
 use crate::input::Input;
+use crate::wasmedge::WasmEdgeArgs;
 use crate::{models, progress};
 use clap::Args;
 use llm_wasi_componentize::{Entry, Kind, Options, componentize};
 use llm_wasi_host::Preload;
-use llm_wasi_host::runner::Runner;
+use llm_wasi_host::runner::{Ended, Runner};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
+
+/// The exit status for a program that traps: as in WasmEdge and Wasmtime, that of a process that aborts.
+const TRAPPED: u8 = 134;
 
 /// Run a program with real models.
 ///
 /// A module is made a component in memory first; one in WasmEdge's dialect uses the extended profile
-/// unless told otherwise. The exit status is the program's own.
+/// unless told otherwise. The exit status is the program's own, or 134 if it traps.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Opts {
@@ -40,6 +45,18 @@ pub(crate) struct Opts {
     /// PATH may also be the name of a stored model (`llm-wasi model list`).
     #[arg(long = "nn-preload", value_name = "NAME:ENCODING:TARGET:PATH[:PATH…]")]
     preloads: Vec<Preload>,
+
+    /// End the program after this many milliseconds; 0 is no limit.
+    #[arg(
+        long,
+        value_name = "MS",
+        default_value_t = 0,
+        hide_default_value = true
+    )]
+    time_limit: u64,
+
+    #[command(flatten)]
+    wasmedge: WasmEdgeArgs,
 
     #[command(flatten)]
     adapter: AdapterArgs,
@@ -98,6 +115,7 @@ fn env(text: &str) -> Result<(String, String), String> {
 
 impl Opts {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+        self.wasmedge.check()?;
         let options = self.adapter.options()?;
         let mut words = self.program.iter().cloned();
         let input = Input::from(words.next().unwrap_or_default());
@@ -162,6 +180,9 @@ impl Opts {
         for preload in &self.preloads {
             runner = runner.preload(models::resolve_preload(preload)?);
         }
+        if self.time_limit > 0 {
+            runner = runner.time_limit(Duration::from_millis(self.time_limit));
+        }
         let failed = |error: &anyhow::Error, next_step: &str| {
             Failure::new(format!("cannot run {}", input))
                 .causes(error)
@@ -173,10 +194,17 @@ impl Opts {
         let code = runner.run_blocking(component);
         progress::clear();
         let code = code.map_err(|error| {
-            failed(
+            let failure = failed(
                 &error,
                 "RUST_LOG=debug shows what the host told the program",
-            )
+            );
+            match error.downcast_ref() {
+                Some(Ended::Trapped) => failure.status(TRAPPED),
+                Some(Ended::TimedOut(_)) => {
+                    Failure::new(format!("{input}: {error}")).next_step("set a larger --time-limit")
+                }
+                None => failure,
+            }
         })?;
         // What the system cannot say is at least no success.
         Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))

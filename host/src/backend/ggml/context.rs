@@ -130,27 +130,27 @@ impl Context {
         Ok((prompt, self.session.insert(session)))
     }
 
-    /// Evaluates the prompt.
-    fn start(&mut self) -> Result<(), Error> {
+    /// Ends a computation and empties the outputs.
+    fn clear(&mut self) {
         self.running = None;
+        self.text = Bytes::default();
+        self.piece = Bytes::default();
+        self.embedding = None;
+        self.generated = 0;
+    }
+
+    /// Evaluates the prompt. The outputs of the computation before are gone even if that fails, as in
+    /// WasmEdge.
+    fn start(&mut self) -> Result<(), Error> {
+        self.clear();
         self.check_generates()?;
         let sampler = Sampler::new(&self.weights.model, &self.options)?;
         let ctx_shift = self.options.ctx_shift;
         let monitor = self.origin.monitor.clone();
         let (prompt, session) = self.prepare()?;
-        if prompt.len() + RESERVED > session.size() {
-            return Err(prompt_too_long(
-                prompt.len(),
-                session.size().saturating_sub(RESERVED),
-                "ctx-size",
-            ));
-        }
+        check_fits(prompt, session)?;
         session.keep_prefix_of(prompt);
         session.evaluate(&prompt[session.len()..], &monitor)?;
-        self.text = Bytes::default();
-        self.piece = Bytes::default();
-        self.embedding = None;
-        self.generated = 0;
         self.running = Some(Running {
             sampler,
             next: None,
@@ -267,7 +267,7 @@ impl Context {
     }
 
     fn embed(&mut self) -> Result<(), Error> {
-        self.running = None;
+        self.clear();
         let normalize = self.options.embd_normalize;
         let monitor = self.origin.monitor.clone();
         let (prompt, session) = self.prepare()?;
@@ -277,12 +277,11 @@ impl Context {
         if prompt.len() > most {
             return Err(prompt_too_long(prompt.len(), most, "batch-size"));
         }
+        check_fits(prompt, session)?;
         session.clear();
         session.evaluate(prompt, &monitor)?;
         let values = embedding::of_context(session.context(), normalize)?;
-        self.generated = 0;
         self.text = Arc::new(embedding::to_json(&values));
-        self.piece = Bytes::default();
         self.embedding = Some(Arc::new(embedding::to_bytes(&values)));
         Ok(())
     }
@@ -378,10 +377,7 @@ impl ExecutionContext for Context {
     }
 
     fn finish(&mut self) -> Result<(), Error> {
-        self.running = None;
-        self.text = Bytes::default();
-        self.piece = Bytes::default();
-        self.generated = 0;
+        self.clear();
         Ok(())
     }
 
@@ -424,6 +420,15 @@ impl ExecutionContext for Context {
             _ => self.output(index),
         }
     }
+}
+
+/// Fails if the context has no room for the prompt.
+fn check_fits(prompt: &[LlamaToken], session: &Session) -> Result<(), Error> {
+    let most = session.size().saturating_sub(RESERVED);
+    if prompt.len() > most {
+        return Err(prompt_too_long(prompt.len(), most, "ctx-size"));
+    }
+    Ok(())
 }
 
 fn prompt_too_long(found: usize, most: usize, option: &str) -> Error {

@@ -93,7 +93,10 @@ impl Backend for Ggml {
             }
         };
         for configuration in request.configurations {
-            options.apply(configuration.as_bytes())?;
+            // An empty one is none, as in WasmEdge.
+            if !configuration.is_empty() {
+                options.apply(configuration.as_bytes())?;
+            }
         }
         let origin = Origin {
             loader: self.loader.clone(),

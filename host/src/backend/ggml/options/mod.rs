@@ -421,7 +421,7 @@ mod tests {
                 Kind::Text(_) => "\"x\"".to_owned(),
                 Kind::Choice(cases, _) | Kind::Switch(cases, _) => {
                     let quoted = cases.iter().map(|case| format!("\"{}\"", case.names[0]));
-                    quoted.filter(|name| name != spec.default).last().unwrap()
+                    quoted.rev().find(|name| name != spec.default).unwrap()
                 }
             };
             let mut options = Options::default();
