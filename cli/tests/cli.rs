@@ -227,6 +227,9 @@ fn errors() {
             &["run", "reactor.wat"],
             &["run", "foreign.wat"],
             &["run", "--dir", "here:missing", "echo.wat"],
+            &["run", "--reactor", "reactor.wat", "infer"],
+            &["run", "--nn-rpc-uri", "unix:///tmp/nn.sock", "echo.wat"],
+            &["run", "--module", "other:other.wasm", "echo.wat"],
         ],
     );
 }

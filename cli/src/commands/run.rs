@@ -200,8 +200,8 @@ impl Opts {
             );
             match error.downcast_ref() {
                 Some(Ended::Trapped) => failure.status(TRAPPED),
-                Some(Ended::TimedOut(_)) => {
-                    Failure::new(format!("{input}: {error}")).next_step("set a larger --time-limit")
+                Some(ended @ Ended::TimedOut(_)) => {
+                    Failure::new(format!("{input}: {ended}")).next_step("set a larger --time-limit")
                 }
                 None => failure,
             }

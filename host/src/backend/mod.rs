@@ -185,7 +185,7 @@ pub trait Graph: Send + Sync {
 }
 
 /// A place to compute with one graph. Inputs stay until they are set again, outputs until the next
-/// computation succeeds.
+/// computation succeeds; those of a language model until the next one begins.
 pub trait ExecutionContext: Send {
     /// Takes the tensor that input `index` holds, so that the caller fills its allocation anew and
     /// passes it to [`set_input`](Self::set_input). Until then the input counts as not set. A backend
