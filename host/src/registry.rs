@@ -92,6 +92,10 @@ impl Registry {
         let builder = Self::builder();
         #[cfg(feature = "ggml")]
         let builder = builder.backend(crate::backend::ggml::Ggml::new());
+        #[cfg(feature = "onnx")]
+        let builder = builder.backend(crate::backend::onnx::Onnx::new());
+        #[cfg(feature = "openvino")]
+        let builder = builder.backend(crate::backend::openvino::OpenVino::new());
         builder
     }
 

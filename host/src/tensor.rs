@@ -1,5 +1,6 @@
 //! Tensors as backends see them.
 
+use std::fmt;
 use std::sync::Arc;
 
 /// Bytes of an output. Shared, so that the host lowers them into the guest's memory without a copy of
@@ -23,6 +24,37 @@ pub enum TensorType {
     I32,
     /// Signed 64-bit integer.
     I64,
+}
+
+impl TensorType {
+    /// A short name for people, such as `f32`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F16 => "f16",
+            Self::F32 => "f32",
+            Self::F64 => "f64",
+            Self::Bf16 => "bf16",
+            Self::U8 => "u8",
+            Self::I32 => "i32",
+            Self::I64 => "i64",
+        }
+    }
+
+    /// Size of one element in bytes.
+    pub fn size(self) -> usize {
+        match self {
+            Self::U8 => 1,
+            Self::F16 | Self::Bf16 => 2,
+            Self::F32 | Self::I32 => 4,
+            Self::F64 | Self::I64 => 8,
+        }
+    }
+}
+
+impl fmt::Display for TensorType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 /// A tensor that goes into a model.

@@ -729,9 +729,12 @@ fn bad_builders_targets_and_options_are_named() {
     assert_eq!(error.code, ErrorCode::InvalidArgument);
     let error = load(vec![model.clone()], Encoding::Ggml, Target::Tpu, None);
     assert_eq!(error.code, ErrorCode::UnsupportedOperation);
-    let error = load(vec![model.clone()], Encoding::Onnx, Target::Cpu, None);
+    let error = load(vec![model.clone()], Encoding::PyTorch, Target::Cpu, None);
     assert_eq!(error.code, ErrorCode::InvalidEncoding);
-    assert!(error.message.contains("(GGML), found ONNX"), "{error}");
+    assert!(
+        error.message.contains("OpenVINO), found PyTorch"),
+        "{error}"
+    );
     let error = load(
         vec![b"ONNX?".to_vec()],
         Encoding::Autodetect,

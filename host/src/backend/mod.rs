@@ -18,6 +18,12 @@ use std::sync::Arc;
 pub mod device;
 #[cfg(feature = "ggml")]
 pub mod ggml;
+#[cfg(feature = "onnx")]
+pub mod onnx;
+#[cfg(feature = "openvino")]
+pub mod openvino;
+#[cfg(any(feature = "onnx", feature = "openvino"))]
+mod tensors;
 
 pub use device::{Device, DeviceKind, DeviceMemory};
 

@@ -1,0 +1,350 @@
+//! A model in ONNX Runtime.
+
+use super::TITLE;
+use super::runtime::{Runtime, runtime};
+use crate::backend::Target;
+use crate::backend::tensors::context::{Infer, Signature, View};
+use crate::backend::tensors::guard;
+use crate::backend::tensors::options::Options;
+use crate::backend::tensors::port::{Port, PortType, Size};
+use crate::{Error, ErrorCode, Tensor, TensorType};
+use half::{bf16, f16};
+use ort::ep::CUDA;
+use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session, SessionInputValue};
+use ort::value::{
+    DynValue, Outlet, PrimitiveTensorElementType, TensorElementType, TensorRef, ValueType,
+};
+use std::fmt::Debug;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// A model in memory.
+pub(super) struct Model {
+    pub(super) signature: Arc<Signature>,
+    /// One inference at a time: `ort` holds that the library's own promise to run several is not kept.
+    /// Each uses all threads anyway.
+    session: Mutex<Loaded>,
+}
+
+struct Loaded {
+    session: Session,
+    /// Asks for the outputs that have a type in `wasi:nn`.
+    run: RunOptions<HasSelectedOutputs>,
+}
+
+/// What computes with a model.
+pub(super) struct Run(pub(super) Arc<Model>);
+
+/// A model's bytes or its file.
+#[derive(Clone, Copy)]
+enum Origin<'a> {
+    Bytes(&'a [u8]),
+    File(&'a Path),
+}
+
+impl Model {
+    pub(super) fn from_bytes(
+        bytes: &[u8],
+        target: Target,
+        options: Options,
+    ) -> Result<Self, Error> {
+        Self::load(Origin::Bytes(bytes), target, options)
+    }
+
+    pub(super) fn from_file(path: &Path, target: Target, options: Options) -> Result<Self, Error> {
+        Self::load(Origin::File(path), target, options)
+    }
+
+    fn load(origin: Origin<'_>, target: Target, options: Options) -> Result<Self, Error> {
+        let session = open(runtime()?, origin, target, options)?;
+        let signature = Signature::new(ports(session.inputs()), ports(session.outputs()))?;
+        let selected = signature
+            .outputs
+            .iter()
+            .filter(|port| port.tensor_type().is_some())
+            .fold(OutputSelector::no_default(), |selector, port| {
+                selector.with(port.name.as_str())
+            });
+        let run = RunOptions::new().map_err(failed)?.with_outputs(selected);
+        Ok(Self {
+            signature: Arc::new(signature),
+            session: Mutex::new(Loaded { session, run }),
+        })
+    }
+}
+
+/// Opens the model on the target's device.
+fn open(
+    runtime: &Runtime,
+    origin: Origin<'_>,
+    target: Target,
+    options: Options,
+) -> Result<Session, Error> {
+    let on_cpu =
+        || commit(runtime, origin, false, options).map_err(|error| unloadable(origin, &error));
+    let on_cuda = || commit(runtime, origin, true, options);
+    let devices = runtime.device_names();
+    match target {
+        Target::Cpu => on_cpu(),
+        Target::Gpu if runtime.has_cuda => on_cuda().map_err(|error| unloadable(origin, &error)),
+        Target::Gpu => Err(Error::new(
+            ErrorCode::UnsupportedOperation,
+            format!(
+                "expected {TITLE} with CUDA for target GPU, found one for {devices}: install it \
+                 (pip install onnxruntime-gpu), or ask for target CPU or AUTO"
+            ),
+        )),
+        Target::Auto if runtime.has_cuda => match on_cuda() {
+            Ok(session) => {
+                tracing::info!("target AUTO: CUDA");
+                Ok(session)
+            }
+            Err(error) => {
+                tracing::info!("target AUTO: the CPU, as CUDA fails: {}", error.message());
+                on_cpu()
+            }
+        },
+        Target::Auto => {
+            tracing::info!("target AUTO: the CPU, as this {TITLE} is for {devices}");
+            on_cpu()
+        }
+        Target::Tpu => Err(Error::new(
+            ErrorCode::UnsupportedOperation,
+            format!("expected target CPU, GPU or AUTO, found TPU: {TITLE} here is for {devices}"),
+        )),
+    }
+}
+
+fn commit(
+    runtime: &Runtime,
+    origin: Origin<'_>,
+    cuda: bool,
+    options: Options,
+) -> ort::Result<Session> {
+    let mut builder = Session::builder(&runtime.environment)?;
+    if options.threads > 0 {
+        builder = builder.with_intra_threads(options.threads.into())?;
+    }
+    if cuda {
+        // Without this, a failure means the CPU in silence.
+        let provider = CUDA::default().build().error_on_failure();
+        builder = builder.with_execution_providers([provider])?;
+    }
+    match origin {
+        // The library's own format is not looked through before.
+        Origin::Bytes(bytes) => builder
+            .with_config_entry("session.load_model_format", "ONNX")?
+            .commit_from_memory(bytes),
+        Origin::File(path) => builder.commit_from_file(path),
+    }
+}
+
+fn unloadable(origin: Origin<'_>, error: &ort::Error) -> Error {
+    let what = match origin {
+        Origin::Bytes(bytes) => format!("the model of {} bytes", bytes.len()),
+        Origin::File(path) => path.display().to_string(),
+    };
+    Error::invalid(format!("{TITLE} cannot load {what}: {}", error.message()))
+}
+
+fn failed(error: ort::Error) -> Error {
+    let code = match error.code() {
+        ort::ErrorCode::InvalidArgument => ErrorCode::InvalidArgument,
+        _ => ErrorCode::RuntimeError,
+    };
+    Error::new(code, format!("{TITLE}: {}", error.message()))
+}
+
+fn ports(outlets: &[Outlet]) -> Vec<Port> {
+    outlets.iter().map(port).collect()
+}
+
+fn port(outlet: &Outlet) -> Port {
+    let name = outlet.name().to_owned();
+    match outlet.dtype() {
+        ValueType::Tensor { ty, shape, .. } => Port {
+            name,
+            ty: match tensor_type(*ty) {
+                Some(ty) => PortType::Tensor(ty),
+                None => PortType::Other(ty.to_string()),
+            },
+            // The library tells a scalar as it tells a shape it does not know.
+            dimensions: (!shape.is_empty())
+                .then(|| shape.iter().map(|size| fixed(*size)).collect()),
+        },
+        other => Port {
+            name,
+            ty: PortType::Other(other.to_string()),
+            dimensions: None,
+        },
+    }
+}
+
+/// Negative sizes are open.
+fn fixed(size: i64) -> Size {
+    u64::try_from(size).map_or(Size::ANY, Size::exactly)
+}
+
+fn tensor_type(ty: TensorElementType) -> Option<TensorType> {
+    match ty {
+        TensorElementType::Float16 => Some(TensorType::F16),
+        TensorElementType::Float32 => Some(TensorType::F32),
+        TensorElementType::Float64 => Some(TensorType::F64),
+        TensorElementType::Bfloat16 => Some(TensorType::Bf16),
+        TensorElementType::Uint8 => Some(TensorType::U8),
+        TensorElementType::Int32 => Some(TensorType::I32),
+        TensorElementType::Int64 => Some(TensorType::I64),
+        _ => None,
+    }
+}
+
+impl Infer for Run {
+    fn infer(
+        &mut self,
+        inputs: &[&Tensor],
+        done: &mut dyn FnMut(&[Option<View<'_>>]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let Model { signature, session } = &*self.0;
+        let values = inputs
+            .iter()
+            .zip(&signature.inputs)
+            .map(|(tensor, port)| Ok((port.name.as_str(), value(tensor)?)))
+            .collect::<ort::Result<Vec<_>>>()
+            .map_err(failed)?;
+        guard(TITLE, || {
+            let mut loaded = session.lock().unwrap_or_else(PoisonError::into_inner);
+            let Loaded { session, run } = &mut *loaded;
+            let outputs = session.run_with_options(values, run).map_err(failed)?;
+            // In the order of the ports that were asked for.
+            let outputs: Vec<_> = outputs.values().collect();
+            let mut outputs = outputs.iter();
+            let views = signature.outputs.iter().map(|port| {
+                let Some(ty) = port.tensor_type() else {
+                    return Ok(None);
+                };
+                let output = outputs.next().ok_or_else(|| {
+                    Error::new(
+                        ErrorCode::RuntimeError,
+                        format!("{TITLE} has not computed output `{}`", port.name),
+                    )
+                })?;
+                view(output, ty).map(Some)
+            });
+            done(&views.collect::<Result<Vec<_>, Error>>()?)
+        })
+    }
+}
+
+/// A tensor as the library takes it: the same bytes, if they lie where such elements may lie.
+fn value(tensor: &Tensor) -> ort::Result<SessionInputValue<'_>> {
+    let dimensions = tensor
+        .dimensions
+        .iter()
+        .map(|size| i64::from(*size))
+        .collect();
+    let bytes = tensor.data.as_slice();
+    match tensor.ty {
+        TensorType::F16 => elements::<f16>(dimensions, bytes),
+        TensorType::F32 => elements::<f32>(dimensions, bytes),
+        TensorType::F64 => elements::<f64>(dimensions, bytes),
+        TensorType::Bf16 => elements::<bf16>(dimensions, bytes),
+        TensorType::U8 => elements::<u8>(dimensions, bytes),
+        TensorType::I32 => elements::<i32>(dimensions, bytes),
+        TensorType::I64 => elements::<i64>(dimensions, bytes),
+    }
+}
+
+/// The type of an element on both sides.
+trait Element:
+    PrimitiveTensorElementType
+    + FromBytes
+    + IntoBytes
+    + Immutable
+    + KnownLayout
+    + Clone
+    + Debug
+    + 'static
+{
+}
+
+impl Element for f16 {}
+impl Element for f32 {}
+impl Element for f64 {}
+impl Element for bf16 {}
+impl Element for u8 {}
+impl Element for i32 {}
+impl Element for i64 {}
+
+fn elements<T: Element>(dimensions: Vec<i64>, bytes: &[u8]) -> ort::Result<SessionInputValue<'_>> {
+    if let Ok(elements) = <[T]>::ref_from_bytes(bytes) {
+        return Ok(TensorRef::from_array_view((dimensions, elements))?.into());
+    }
+    let mut elements = vec![T::new_zeroed(); bytes.len() / size_of::<T>()];
+    elements.as_mut_bytes().copy_from_slice(bytes);
+    Ok(ort::value::Tensor::from_array((dimensions, elements))?.into())
+}
+
+/// An output as it lies in the library's memory.
+fn view(output: &DynValue, ty: TensorType) -> Result<View<'_>, Error> {
+    if !output.is_tensor() {
+        return Err(Error::new(
+            ErrorCode::RuntimeError,
+            format!("{TITLE}: expected an output of {ty}, found no tensor"),
+        ));
+    }
+    match ty {
+        TensorType::F16 => extract::<f16>(output),
+        TensorType::F32 => extract::<f32>(output),
+        TensorType::F64 => extract::<f64>(output),
+        TensorType::Bf16 => extract::<bf16>(output),
+        TensorType::U8 => extract::<u8>(output),
+        TensorType::I32 => extract::<i32>(output),
+        TensorType::I64 => extract::<i64>(output),
+    }
+}
+
+fn extract<T: Element>(output: &DynValue) -> Result<View<'_>, Error> {
+    let (shape, elements) = output.try_extract_tensor::<T>().map_err(failed)?;
+    let dimensions = shape
+        .iter()
+        .map(|size| {
+            u32::try_from(*size).map_err(|_| {
+                Error::new(
+                    ErrorCode::TooLarge,
+                    format!("expected an output whose dimensions fit into 32 bits, found {size}"),
+                )
+            })
+        })
+        .collect::<Result<_, _>>()?;
+    Ok(View {
+        dimensions,
+        bytes: elements.as_bytes(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes that a program passed may lie anywhere.
+    #[test]
+    fn bytes_at_any_address_become_elements() {
+        if let Err(error) = runtime() {
+            assert!(std::env::var_os("CI").is_none(), "{error}");
+            eprintln!("skipped: {error}");
+            return;
+        }
+        let numbers = [1.5_f64, -2.0];
+        for start in 0..8 {
+            let mut bytes = vec![0; start];
+            bytes.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+            let value = elements::<f64>(vec![2, 1], &bytes[start..]).unwrap();
+            let (shape, found) = value.try_extract_tensor::<f64>().unwrap();
+            assert_eq!(**shape, [2, 1]);
+            assert_eq!(found, numbers);
+            let is_copy = !found.as_ptr().cast().eq(&bytes[start..].as_ptr());
+            assert_eq!(is_copy, bytes[start..].as_ptr().addr() % 8 != 0);
+        }
+    }
+}

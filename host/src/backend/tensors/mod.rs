@@ -1,0 +1,30 @@
+//! What backends for models of tensors share.
+//!
+//! 1. [`library`] finds the library that computes, at run time.
+//! 2. [`options`] reads the configuration; [`models`] loads each model once.
+//! 3. [`port`] is what a model declares about an input or output.
+//! 4. [`context`] keeps inputs and outputs, and checks them before the library sees them.
+
+pub(super) mod context;
+pub(super) mod library;
+pub(super) mod models;
+pub(super) mod options;
+pub(super) mod port;
+
+use crate::{Error, ErrorCode};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Calls `function`, whose panic becomes an error: bindings of libraries take some surprises for
+/// impossible, and models are hostile.
+pub(super) fn guard<V>(
+    library: &str,
+    function: impl FnOnce() -> Result<V, Error>,
+) -> Result<V, Error> {
+    // What `function` changes is either dropped with its error or set anew by the next call.
+    catch_unwind(AssertUnwindSafe(function)).unwrap_or_else(|_| {
+        Err(Error::new(
+            ErrorCode::RuntimeError,
+            format!("the binding of {library} panicked: its message is on standard error"),
+        ))
+    })
+}

@@ -1,0 +1,111 @@
+//! Models in use, each once however often it is loaded.
+
+use super::options::Options;
+use crate::Error;
+use crate::backend::Target;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::SystemTime;
+
+/// The models in use, by what was asked for.
+pub(in crate::backend) struct Models<M> {
+    loaded: Mutex<HashMap<Request, Weak<M>>>,
+}
+
+/// What makes two loads the same.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Request {
+    files: Vec<FileIdentity>,
+    target: Target,
+    options: Options,
+}
+
+/// What makes two files the same.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct FileIdentity {
+    path: PathBuf,
+    size: u64,
+    modified: Option<SystemTime>,
+}
+
+impl<M> Default for Models<M> {
+    fn default() -> Self {
+        Self {
+            loaded: Mutex::default(),
+        }
+    }
+}
+
+impl<M> Models<M> {
+    /// The model of these files: one that is in use, else what `load` gives.
+    pub(in crate::backend) fn get_or_load(
+        &self,
+        files: &[&Path],
+        target: Target,
+        options: Options,
+        load: impl FnOnce() -> Result<M, Error>,
+    ) -> Result<Arc<M>, Error> {
+        let request = Request {
+            files: files
+                .iter()
+                .map(|path| FileIdentity::new(path))
+                .collect::<Result<_, _>>()?,
+            target,
+            options,
+        };
+        // Held while loading: two guests that ask for one model at once load it once.
+        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(model) = loaded.get(&request).and_then(Weak::upgrade) {
+            return Ok(model);
+        }
+        loaded.retain(|_, model| model.strong_count() > 0);
+        let model = Arc::new(load()?);
+        loaded.insert(request, Arc::downgrade(&model));
+        Ok(model)
+    }
+}
+
+impl FileIdentity {
+    fn new(path: &Path) -> Result<Self, Error> {
+        let describe =
+            |error: std::io::Error| Error::invalid(format!("{}: {error}", path.display()));
+        let metadata = path.metadata().map_err(describe)?;
+        Ok(Self {
+            path: path.canonicalize().map_err(describe)?,
+            size: metadata.len(),
+            modified: metadata.modified().ok(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_in_use_is_shared_and_what_differs_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model");
+        std::fs::write(&path, "1").unwrap();
+        let models = Models::default();
+        let mut count = 0;
+        let mut get = |target, threads| {
+            let load = || {
+                count += 1;
+                Ok(count)
+            };
+            let options = Options { threads };
+            models.get_or_load(&[&path], target, options, load).unwrap()
+        };
+        let first = get(Target::Cpu, 0);
+        assert_eq!(*get(Target::Cpu, 0), 1);
+        assert_eq!(*get(Target::Auto, 0), 2);
+        assert_eq!(*get(Target::Cpu, 1), 3);
+        drop(first);
+        assert_eq!(*get(Target::Cpu, 0), 4);
+        let kept = get(Target::Cpu, 0);
+        std::fs::write(&path, "22").unwrap();
+        assert_ne!(*get(Target::Cpu, 0), *kept);
+    }
+}
