@@ -343,7 +343,7 @@ mod tests {
             let (shape, found) = value.try_extract_tensor::<f64>().unwrap();
             assert_eq!(**shape, [2, 1]);
             assert_eq!(found, numbers);
-            let is_copy = !found.as_ptr().cast().eq(&bytes[start..].as_ptr());
+            let is_copy = !found.as_ptr().cast::<u8>().eq(&bytes[start..].as_ptr());
             assert_eq!(is_copy, bytes[start..].as_ptr().addr() % 8 != 0);
         }
     }
