@@ -253,9 +253,14 @@ fn success(errno: u32) -> Result<()> {
 
 /// The component of `cycle.wat`.
 fn adapted(profile: Profile) -> Result<Vec<u8>> {
-    let mut module = wat::parse_str(CYCLE)?;
+    component(CYCLE, WORLD, profile)
+}
+
+/// The component of a module in text, whose exports are those of a world.
+pub(crate) fn component(text: &str, world: &str, profile: Profile) -> Result<Vec<u8>> {
+    let mut module = wat::parse_str(text)?;
     let mut resolve = wit_parser::Resolve::default();
-    let package = resolve.push_str("cycle.wit", WORLD)?;
+    let package = resolve.push_str("guest.wit", world)?;
     let world = resolve.select_world(&[package], None)?;
     wit_component::embed_component_metadata(
         &mut module,

@@ -217,11 +217,10 @@ fn alone(model: &LlamaModel, prompt: &str) -> Result<Run> {
     context.decode(&mut batch)?;
     let mut token = sampler.sample(&context, -1);
     let first = started.elapsed();
-    let mut position = i32::try_from(tokens.len())?;
-    for _ in 1..GENERATED {
+    let start = i32::try_from(tokens.len())?;
+    for position in (start..).take(GENERATED - 1) {
         batch.clear();
         batch.add(token, position, &[0], true)?;
-        position += 1;
         context.decode(&mut batch)?;
         token = sampler.sample(&context, -1);
         ensure!(!model.vocab().is_eog(token), "the text ends too early");

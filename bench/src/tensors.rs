@@ -4,10 +4,11 @@
 //! from the program's memory to the backend, and from there to the program's memory. Beside it is the
 //! same with two copies of memory alone.
 
+use crate::guests::component;
 use crate::measure::{Effort, Repeat, in_turns};
 use crate::table::{Table, Target};
 use anyhow::{Context as _, Result};
-use llm_wasi_componentize::{Options, Profile, componentize};
+use llm_wasi_componentize::Profile;
 use llm_wasi_host::backend::{
     Backend, Device, Encoding, ExecutionContext, Graph, LoadRequest, Target as Hardware,
     no_output_yet,
@@ -55,6 +56,15 @@ const PROGRAM: &str = r#"(module
             (br_if $again
                 (local.tee $count (i32.sub (local.get $count) (i32.const 1)))))
         (local.get $wrong)))"#;
+
+/// What its exports are in WIT.
+const WORLD: &str = "
+    package bench:tensors;
+    world tensors {
+        export setup: func() -> u32;
+        export run: func(count: u32) -> u32;
+    }
+";
 
 struct Echo;
 
@@ -146,12 +156,7 @@ impl State {
 }
 
 pub(crate) fn table(effort: &Effort) -> Result<Table> {
-    let options = Options {
-        profile: Some(Profile::Extended),
-        dialect: Some("wasi-nn".into()),
-        ..Options::default()
-    };
-    let bytes = componentize(PROGRAM.as_bytes(), &options)?.bytes;
+    let bytes = component(PROGRAM, WORLD, Profile::Extended)?;
     let engine = Engine::default();
     let mut linker = Linker::new(&engine);
     add_to_linker(&mut linker, State::nn)?;

@@ -3,7 +3,7 @@
 use super::TITLE;
 use super::runtime::{Runtime, runtime};
 use crate::backend::Target;
-use crate::backend::tensors::context::{Infer, Signature, View};
+use crate::backend::tensors::context::{Done, Infer, Signature, View};
 use crate::backend::tensors::guard;
 use crate::backend::tensors::options::Options;
 use crate::backend::tensors::port::{Port, PortType, Size};
@@ -200,11 +200,7 @@ fn tensor_type(ty: TensorElementType) -> Option<TensorType> {
 }
 
 impl Infer for Run {
-    fn infer(
-        &mut self,
-        inputs: &[&Tensor],
-        done: &mut dyn FnMut(&[Option<View<'_>>]) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    fn infer(&mut self, inputs: &[&Tensor], done: &mut Done<'_>) -> Result<(), Error> {
         let Model { signature, session } = &*self.0;
         let values = inputs
             .iter()

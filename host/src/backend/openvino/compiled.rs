@@ -3,7 +3,7 @@
 use super::runtime::{device, runtime};
 use super::sys::{Core, Failure, Model, Request};
 use crate::backend::Target;
-use crate::backend::tensors::context::{Infer, Signature, View};
+use crate::backend::tensors::context::{Done, Infer, Signature};
 use crate::backend::tensors::guard;
 use crate::backend::tensors::options::Options;
 use crate::{Error, ErrorCode, Tensor};
@@ -88,11 +88,7 @@ impl Run {
 }
 
 impl Infer for Run {
-    fn infer(
-        &mut self,
-        inputs: &[&Tensor],
-        done: &mut dyn FnMut(&[Option<View<'_>>]) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    fn infer(&mut self, inputs: &[&Tensor], done: &mut Done<'_>) -> Result<(), Error> {
         let Self { request, model } = self;
         guard(super::TITLE, || {
             request.infer(inputs)?;

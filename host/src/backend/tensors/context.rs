@@ -17,12 +17,11 @@ pub(in crate::backend) struct Signature {
 pub(in crate::backend) trait Infer: Send {
     /// Computes with one tensor for each input, which fits it. Calls `done` once, with one view for each
     /// output in order; `None` where `wasi:nn` has no type for it.
-    fn infer(
-        &mut self,
-        inputs: &[&Tensor],
-        done: &mut dyn FnMut(&[Option<View<'_>>]) -> Result<(), Error>,
-    ) -> Result<(), Error>;
+    fn infer(&mut self, inputs: &[&Tensor], done: &mut Done<'_>) -> Result<(), Error>;
 }
+
+/// Takes the outputs of a computation.
+pub(in crate::backend) type Done<'f> = dyn FnMut(&[Option<View<'_>>]) -> Result<(), Error> + 'f;
 
 /// An output as it lies in the library's memory.
 pub(in crate::backend) struct View<'a> {
@@ -216,11 +215,7 @@ mod tests {
     }
 
     impl Infer for Twice {
-        fn infer(
-            &mut self,
-            inputs: &[&Tensor],
-            done: &mut dyn FnMut(&[Option<View<'_>>]) -> Result<(), Error>,
-        ) -> Result<(), Error> {
+        fn infer(&mut self, inputs: &[&Tensor], done: &mut Done<'_>) -> Result<(), Error> {
             if self.fails {
                 return Err(Error::invalid("told to fail"));
             }
