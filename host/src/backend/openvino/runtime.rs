@@ -52,13 +52,18 @@ fn start() -> Result<Runtime, Error> {
         guard(TITLE, || Core::load(path)).map_err(|error| error.message)
     };
     let (core, path) = LIBRARY.open(open)?;
-    if available_parallelism().is_ok_and(|processors| processors.get() == 1) {
+    if processors() == 1 {
         core.set_threads(1)?;
     }
     tracing::debug!(path = %path.display(), "loaded {TITLE}");
     Ok(Runtime {
         core: Mutex::new(core),
     })
+}
+
+/// How many threads can compute at once.
+fn processors() -> u16 {
+    available_parallelism().map_or(u16::MAX, |count| count.get().try_into().unwrap_or(u16::MAX))
 }
 
 impl Runtime {
@@ -75,7 +80,7 @@ impl Runtime {
         // What is set on a core cannot be taken back.
         let other = core.another()?;
         drop(core);
-        other.set_threads(options.threads)?;
+        other.set_threads(options.threads.min(processors()))?;
         function(&other)
     }
 
