@@ -171,7 +171,7 @@ fn port(outlet: &Outlet) -> Port {
             },
             // The library tells a scalar as it tells a shape it does not know.
             dimensions: (!shape.is_empty())
-                .then(|| shape.iter().map(|size| fixed(*size)).collect()),
+                .then(|| shape.iter().map(|size| Size::new(*size, *size)).collect()),
         },
         other => Port {
             name,
@@ -179,11 +179,6 @@ fn port(outlet: &Outlet) -> Port {
             dimensions: None,
         },
     }
-}
-
-/// Negative sizes are open.
-fn fixed(size: i64) -> Size {
-    u64::try_from(size).map_or(Size::ANY, Size::exactly)
 }
 
 fn tensor_type(ty: TensorElementType) -> Option<TensorType> {

@@ -233,7 +233,7 @@ mod tests {
         Port {
             name: name.to_owned(),
             ty,
-            dimensions: Some(vec![Size::ANY]),
+            dimensions: Some(vec![Size::new(-1, -1)]),
         }
     }
 

@@ -32,12 +32,11 @@ pub(in crate::backend) struct Size {
 }
 
 impl Size {
-    pub(in crate::backend) const ANY: Self = Self { min: 0, max: None };
-
-    pub(in crate::backend) fn exactly(size: u64) -> Self {
+    /// As libraries tell it: what is negative is open.
+    pub(in crate::backend) fn new(min: i64, max: i64) -> Self {
         Self {
-            min: size,
-            max: Some(size),
+            min: u64::try_from(min).unwrap_or(0),
+            max: u64::try_from(max).ok(),
         }
     }
 
@@ -189,13 +188,10 @@ mod tests {
         let image = port(
             TensorType::F32,
             Some(vec![
-                Size::ANY,
-                Size {
-                    min: 1,
-                    max: Some(4),
-                },
-                Size { min: 2, max: None },
-                Size::exactly(8),
+                Size::new(-1, -1),
+                Size::new(1, 4),
+                Size::new(2, -1),
+                Size::new(8, 8),
             ]),
         );
         let found = |ty, dimensions: &[u32], bytes| {
@@ -245,7 +241,7 @@ mod tests {
     fn foreign_types_are_named() {
         let port = Port {
             ty: PortType::Other("bool".to_owned()),
-            ..port(TensorType::U8, Some(vec![Size::ANY]))
+            ..port(TensorType::U8, Some(vec![Size::new(-1, -1)]))
         };
         let error = port.check(1, &tensor(TensorType::U8, &[1], 1)).unwrap_err();
         assert_eq!(error.code, ErrorCode::UnsupportedOperation);

@@ -46,21 +46,13 @@ impl ConstPort {
             Ok(rank) if shape.rank.min == shape.rank.max && !shape.dims.is_null() => {
                 // SAFETY: a shape of this rank has as many dimensions.
                 let dimensions = unsafe { std::slice::from_raw_parts(shape.dims, rank) };
-                Some(dimensions.iter().map(size).collect())
+                Some(dimensions.iter().map(|d| Size::new(d.min, d.max)).collect())
             }
             _ => None,
         };
         // SAFETY: the shape is the library's, and its dimensions have been copied.
         unsafe { ov_partial_shape_free(&raw mut shape) };
         Ok(sizes)
-    }
-}
-
-/// A negative maximum is none.
-fn size(dimension: &ov_dimension_t) -> Size {
-    Size {
-        min: u64::try_from(dimension.min).unwrap_or(0),
-        max: u64::try_from(dimension.max).ok(),
     }
 }
 
