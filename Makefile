@@ -24,6 +24,8 @@ demo:
 bench:
 	@scripts/setup.sh build
 	cargo build --release --workspace --bins
+	# glibc would give large buffers back after every cycle, and their page faults would be what is measured.
+	MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=1000000000 \
 	LLM_WASI_SMOLLM2="$$(scripts/setup.sh model)" target/release/llm-wasi-bench $(TABLES)
 
 fixtures:
