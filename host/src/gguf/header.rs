@@ -13,12 +13,20 @@ const MAX_TENSOR_NAME: u64 = 64;
 /// The most dimensions that llama.cpp takes.
 const MAX_DIMENSIONS: u32 = 4;
 /// What keys that end like this may be, at least and at most: llama.cpp ends the process otherwise.
-const LIMITS: [(&str, u32, u32); 4] = [
+const LIMITS: [(&str, u32, u32); 9] = [
     ("general.alignment", 32, 1 << 16),
     (".block_count", 1, 512),
     (".context_length", 1, 1 << 30),
     (".embedding_length", 1, 1 << 20),
+    (".feed_forward_length", 0, 1 << 24),
+    // Models without attention have none.
+    (".attention.head_count", 0, 1 << 16),
+    (".attention.head_count_kv", 0, 1 << 16),
+    (".attention.key_length", 1, 1 << 16),
+    (".attention.value_length", 1, 1 << 16),
 ];
+/// The type of a tensor of 32-bit floating point numbers.
+const TENSOR_F32: u32 = 0;
 /// The type of an unsigned 32-bit number.
 const U32: u32 = 4;
 /// The type of a signed one.
@@ -268,7 +276,7 @@ impl<R: Read + Seek> Header<R> {
         if length > MAX_TENSOR_NAME {
             return Err(self.corrupt(format_args!("a tensor's name of {length} bytes")));
         }
-        self.skip(length, "a tensor's name")?;
+        let name = self.string(length, "a tensor's name")?;
         let dimensions = self.u32("a tensor's number of dimensions")?;
         if dimensions > MAX_DIMENSIONS {
             return Err(self.corrupt(format_args!("a tensor of {dimensions} dimensions")));
@@ -278,7 +286,14 @@ impl<R: Read + Seek> Header<R> {
             elements = elements.saturating_mul(self.u64("a tensor's dimensions")?);
         }
         self.gguf.parameters = self.gguf.parameters.saturating_add(elements);
-        self.u32("a tensor's type")?;
+        let ty = self.u32("a tensor's type")?;
+        // Norms and biases; llama.cpp ends the process when it computes with others.
+        if ty != TENSOR_F32 && (dimensions == 1 || name.ends_with(b"_norm.weight")) {
+            return Err(self.corrupt(format_args!(
+                "tensor `{}` of type {ty} where models have 32-bit floating point numbers",
+                name.escape_ascii()
+            )));
+        }
         let offset = self.u64("a tensor's offset")?;
         if offset >= self.size {
             return Err(self.truncated("a tensor"));
