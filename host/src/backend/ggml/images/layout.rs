@@ -97,9 +97,17 @@ struct Numbers {
 
 /// Fails unless llama.cpp can compute with this file.
 pub(super) fn check(file: &Gguf) -> Result<(), Error> {
+    check_names(file)?;
     for (key, expected) in TYPES {
-        if file.types.get(key).is_some_and(|found| *found != expected) {
-            return Err(wrong(key, &"a value of another type"));
+        match file.types.get(key) {
+            Some(found) if *found != expected => {
+                return Err(wrong(key, &"a value of another type"));
+            }
+            // Of very many texts only the first ones are kept.
+            Some(_) if !file.metadata.contains_key(key) => {
+                return Err(wrong(key, &"a text that is too long"));
+            }
+            _ => {}
         }
     }
     let kind = kind(file)?;
@@ -113,6 +121,27 @@ pub(super) fn check(file: &Gguf) -> Result<(), Error> {
         if rows != numbers.projection {
             return Err(wrong("clip.vision.projection_dim", &numbers.projection));
         }
+    }
+    Ok(())
+}
+
+/// Fails if llama.cpp, for which a name ends at a null character, would find what is not found here.
+fn check_names(file: &Gguf) -> Result<(), Error> {
+    /// How many entries a projector has at most; real ones have some dozens.
+    const MOST: usize = 1000;
+    let names = file.layout.iter().map(|tensor| &tensor.name);
+    if names
+        .chain(file.types.keys())
+        .any(|name| name.contains('\0'))
+    {
+        return Err(Error::invalid(
+            "expected names without null characters in the projector, found one",
+        ));
+    }
+    if file.types.len() > MOST {
+        return Err(Error::invalid(format!(
+            "expected a projector with at most {MOST} entries of metadata, found more"
+        )));
     }
     Ok(())
 }
@@ -278,4 +307,72 @@ fn wrong(key: &str, found: &dyn Display) -> Error {
         "expected `{key}` as llama.cpp can compute with it, found {found}: fetch the projector again, or \
          convert it with a current llama.cpp"
     ))
+}
+
+#[cfg(all(test, feature = "test-support"))]
+mod tests {
+    use super::*;
+    use crate::testing::{ProjectorKind, TinyProjector};
+    use std::io::Cursor;
+
+    fn read(kind: ProjectorKind) -> Gguf {
+        let bytes = TinyProjector::new(kind).to_gguf();
+        Gguf::read(Cursor::new(&bytes), bytes.len() as u64).unwrap()
+    }
+
+    #[test]
+    fn the_tiny_projectors_are_whole() {
+        for kind in [
+            ProjectorKind::Llava,
+            ProjectorKind::Gemma3,
+            ProjectorKind::Idefics3,
+            ProjectorKind::Qwen2Vl,
+            ProjectorKind::Qwen25Vl,
+        ] {
+            check(&read(kind)).unwrap_or_else(|error| panic!("{kind:?}: {error}"));
+        }
+    }
+
+    #[test]
+    fn what_llama_cpp_would_find_under_another_name_is_refused() {
+        let refused = |change: fn(&mut Gguf)| {
+            let mut file = read(ProjectorKind::Llava);
+            change(&mut file);
+            check(&file).unwrap_err().message
+        };
+        let null = "expected names without null characters";
+        let message = refused(|file| {
+            file.types
+                .insert("clip.has_audio_encoder\0".to_owned(), FLAG);
+        });
+        assert!(message.starts_with(null), "{message}");
+        let message = refused(|file| file.layout[0].name.push('\0'));
+        assert!(message.starts_with(null), "{message}");
+        // As after more texts than are kept.
+        let message = refused(|file| {
+            file.metadata.remove("clip.projector_type");
+            let other = Value::Text("mlp".to_owned());
+            let key = "clip.vision.projector_type";
+            file.metadata.insert(key.to_owned(), other);
+            file.types.insert(key.to_owned(), TEXT);
+        });
+        assert!(message.contains("`clip.projector_type`"), "{message}");
+    }
+
+    #[test]
+    fn a_tensor_lies_inside_of_the_file_and_has_its_shape() {
+        let refused = |change: fn(&mut Gguf)| {
+            let mut file = read(ProjectorKind::Gemma3);
+            change(&mut file);
+            assert!(check(&file).is_err());
+        };
+        refused(|file| file.size -= 1);
+        refused(|file| file.layout[0].dimensions[0] += 1);
+        refused(|file| file.layout[0].dimensions.push(0));
+        refused(|file| file.layout[0].ty = 24);
+        refused(|file| {
+            file.layout.pop();
+            file.tensors -= 1;
+        });
+    }
 }

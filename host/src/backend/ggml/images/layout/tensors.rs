@@ -76,7 +76,8 @@ impl<'a> Tensors<'a> {
                 .try_fold(1_u64, |size, next| size.checked_mul(*next))
                 .and_then(|size| (size / elements).checked_mul(*bytes))
                 .and_then(|size| size.checked_add(start)?.checked_add(tensor.offset));
-            if row == 0 || row % elements != 0 || size.is_none_or(|end| end > file.size) {
+            let empty = tensor.dimensions.contains(&0);
+            if empty || row % elements != 0 || size.is_none_or(|end| end > file.size) {
                 return Err(wrong(&tensor.name, "more than the file has", tensor));
             }
             tensors.insert(tensor.name.as_str(), tensor);
