@@ -91,13 +91,13 @@ check "llm-wasi" cargo build --release --workspace --bins
 if VULKAN_SDK=$(scripts/setup.sh vulkan) && VK_DRIVER_FILES=$(scripts/setup.sh vulkan-driver); then
   export VULKAN_SDK VK_DRIVER_FILES
   # Mesa's software driver, which llama.cpp takes only when it is named, with its compiled shaders kept.
-  suite "Vulkan" "^test result:" env PATH="$VULKAN_SDK/bin:$PATH" GGML_VK_VISIBLE_DEVICES=0 \
+  suite "Vulkan and images" "^test result:" env PATH="$VULKAN_SDK/bin:$PATH" GGML_VK_VISIBLE_DEVICES=0 \
     MESA_SHADER_CACHE_DIR="$cache/shaders" \
-    cargo test --release --workspace --features llm-wasi-host/vulkan --test vulkan
+    cargo test --release --workspace --features llm-wasi-host/vulkan,llm-wasi-host/images --test vulkan --test images
 elif [ "${CI:-}" = true ]; then
-  count 0 1 "Vulkan"
+  count 0 1 "Vulkan and images"
 else
-  say "skipped: Vulkan, for want of its headers, glslc or Mesa's driver"
+  say "skipped: Vulkan and images, for want of its headers, glslc or Mesa's driver"
 fi
 suite "CI step" '^[0-9]+ passed, [0-9]+ failed' ci/test.sh
 suite "independent host and tools" '^[0-9]+ passed, [0-9]+ failed' tests/independent/run.sh

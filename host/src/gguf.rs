@@ -40,6 +40,25 @@ pub struct Gguf {
     pub lists: BTreeMap<String, Vec<u64>>,
     /// Texts of the tokens that begin and end a text, by the keys of their numbers.
     pub special_tokens: BTreeMap<String, String>,
+    /// The metadata's types, by key, in the format's own numbers.
+    pub types: BTreeMap<String, u32>,
+    /// The tensors in the order of the file; only the first ones where there are very many.
+    pub layout: Vec<TensorInfo>,
+    /// Where the header ends.
+    pub end: u64,
+}
+
+/// What the header says of a tensor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorInfo {
+    /// Its name. Bytes that are not UTF-8 are replaced.
+    pub name: String,
+    /// Its size in each dimension, the rows' length first.
+    pub dimensions: Vec<u64>,
+    /// The type of its elements, in the format's own numbers.
+    pub ty: u32,
+    /// Where it begins behind the start of the data.
+    pub offset: u64,
 }
 
 /// A value of the metadata.

@@ -19,6 +19,7 @@ pub mod backend;
 mod bindings;
 mod error;
 mod extension;
+mod files;
 pub mod gguf;
 mod linker;
 mod monitor;
@@ -31,6 +32,7 @@ pub mod testing;
 mod wasi_nn;
 
 pub use error::{Error, ErrorCode};
+pub use files::Files;
 pub use linker::{NnView, add_to_linker};
 pub use monitor::{Activity, Monitor, Progress};
 pub use preload::{Preload, PreloadError};

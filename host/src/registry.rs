@@ -1,7 +1,7 @@
 //! Finds backends by encoding and models by name.
 
 use crate::backend::{Backend, Encoding, Graph, LoadRequest, Source, Target, shorten};
-use crate::{Error, ErrorCode, Monitor, Preload};
+use crate::{Error, ErrorCode, Files, Monitor, Preload};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
@@ -15,6 +15,8 @@ const START: u64 = 4096;
 #[derive(Clone)]
 pub struct Registry {
     inner: Arc<Inner>,
+    /// Not shared: each guest has its own.
+    files: Files,
 }
 
 struct Inner {
@@ -77,6 +79,7 @@ impl RegistryBuilder {
                 monitor: self.monitor,
                 told: Mutex::default(),
             }),
+            files: Files::default(),
         }
     }
 }
@@ -102,6 +105,14 @@ impl Registry {
     /// The backends, in the order in which they were added.
     pub fn backends(&self) -> impl Iterator<Item = &dyn Backend> {
         self.inner.backends.iter().map(AsRef::as_ref)
+    }
+
+    /// The same registry for a guest that may name these files in options of its models. Without this it
+    /// may name none.
+    #[must_use]
+    pub fn with_files(mut self, files: Files) -> Self {
+        self.files = files;
+        self
     }
 
     pub(crate) fn monitor(&self) -> &Monitor {
@@ -134,6 +145,7 @@ impl Registry {
             target,
             configurations: &configurations,
             monitor: self.inner.monitor.clone(),
+            files: self.files.clone(),
         })
     }
 
@@ -162,6 +174,7 @@ impl Registry {
                 target: preload.target,
                 configurations: &configurations,
                 monitor: self.inner.monitor.clone(),
+                files: self.files.clone(),
             })
             .map_err(|error| error.context(format_args!("model `{name}`")))
             .inspect_err(|error| self.tell(name, error))

@@ -13,7 +13,7 @@
 //! # }
 //! ```
 
-use crate::{Monitor, NnView, Preload, Registry, RegistryBuilder, add_to_linker};
+use crate::{Files, Monitor, NnView, Preload, Registry, RegistryBuilder, add_to_linker};
 use anyhow::Context;
 use std::path::PathBuf;
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -177,13 +177,18 @@ impl RunnerBuilder {
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
         add_to_linker(&mut linker, State::nn)?;
+        let files = self.dirs.iter().fold(Files::default(), |files, dir| {
+            let (guest, host, _) = dir;
+            files.dir(guest, host)
+        });
+        let registry = self.shared.unwrap_or_else(|| self.registry.build());
         Ok(Runner {
             engine,
             linker,
             args: self.args,
             env: self.env,
             dirs: self.dirs,
-            registry: self.shared.unwrap_or_else(|| self.registry.build()),
+            registry: registry.with_files(files),
             time_limit: self.time_limit,
         })
     }

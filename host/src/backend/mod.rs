@@ -9,7 +9,7 @@
 //! tell a [`Monitor`] how far they are. The others are expected to be quick; the host calls them on the
 //! guest's own thread.
 
-use crate::{Bytes, Error, ErrorCode, Monitor, OutputDescription, Tensor};
+use crate::{Bytes, Error, ErrorCode, Files, Monitor, OutputDescription, Tensor};
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -162,6 +162,8 @@ pub struct LoadRequest<'a> {
     pub configurations: &'a [&'a str],
     /// Hears of the loading's progress, and of that of what the model computes.
     pub monitor: Monitor,
+    /// The files that options may name: those that the guest sees.
+    pub files: Files,
 }
 
 /// A model format and the means to load it.

@@ -1,6 +1,6 @@
 //! The walk over a header: every length is checked against the file's size before it is used.
 
-use super::{BadGguf, Gguf, Value};
+use super::{BadGguf, Gguf, TensorInfo, Value};
 use std::collections::HashMap;
 use std::io::{self, BufReader, Read, Seek};
 
@@ -48,6 +48,8 @@ const MAX_TEXTS: u64 = 16 << 20;
 const MAX_LISTS: usize = 100;
 /// The longest of them: one number for each layer.
 const MAX_LIST: u64 = 512;
+/// How many tensors [`Gguf::layout`] keeps; the largest models have some thousands.
+const MAX_TENSORS: usize = 10_000;
 /// The numbers of the tokens that [`Gguf::special_tokens`] keeps.
 const SPECIAL_TOKENS: [&str; 2] = ["tokenizer.ggml.bos_token_id", "tokenizer.ggml.eos_token_id"];
 /// How many bytes of such a token.
@@ -121,6 +123,7 @@ impl<R: Read + Seek> Header<R> {
             return Err(self.truncated("the tensors' data"));
         }
         self.keep_special_tokens();
+        self.gguf.end = self.at;
         Ok(self.gguf)
     }
 
@@ -155,6 +158,9 @@ impl<R: Read + Seek> Header<R> {
             return Ok(());
         }
         let key = String::from_utf8_lossy(&key).into_owned();
+        if self.gguf.types.len() < MAX_ENTRIES {
+            self.gguf.types.insert(key.clone(), ty);
+        }
         let value = match ty {
             STRING => {
                 let length = self.u64("the length of a string")?;
@@ -277,18 +283,19 @@ impl<R: Read + Seek> Header<R> {
             return Err(self.corrupt(format_args!("a tensor's name of {length} bytes")));
         }
         let name = self.string(length, "a tensor's name")?;
-        let dimensions = self.u32("a tensor's number of dimensions")?;
-        if dimensions > MAX_DIMENSIONS {
-            return Err(self.corrupt(format_args!("a tensor of {dimensions} dimensions")));
+        let count = self.u32("a tensor's number of dimensions")?;
+        if count > MAX_DIMENSIONS {
+            return Err(self.corrupt(format_args!("a tensor of {count} dimensions")));
         }
-        let mut elements = 1_u64;
-        for _ in 0..dimensions {
-            elements = elements.saturating_mul(self.u64("a tensor's dimensions")?);
+        let mut dimensions = Vec::new();
+        for _ in 0..count {
+            dimensions.push(self.u64("a tensor's dimensions")?);
         }
+        let elements = dimensions.iter().fold(1, |a: u64, b| a.saturating_mul(*b));
         self.gguf.parameters = self.gguf.parameters.saturating_add(elements);
         let ty = self.u32("a tensor's type")?;
         // Norms and biases; llama.cpp ends the process when it computes with others.
-        if ty != TENSOR_F32 && (dimensions == 1 || name.ends_with(b"_norm.weight")) {
+        if ty != TENSOR_F32 && (count == 1 || name.ends_with(b"_norm.weight")) {
             return Err(self.corrupt(format_args!(
                 "tensor `{}` of type {ty} where models have 32-bit floating point numbers",
                 name.escape_ascii()
@@ -297,6 +304,14 @@ impl<R: Read + Seek> Header<R> {
         let offset = self.u64("a tensor's offset")?;
         if offset >= self.size {
             return Err(self.truncated("a tensor"));
+        }
+        if self.gguf.layout.len() < MAX_TENSORS {
+            self.gguf.layout.push(TensorInfo {
+                name: String::from_utf8_lossy(&name).into_owned(),
+                dimensions,
+                ty,
+                offset,
+            });
         }
         Ok(())
     }

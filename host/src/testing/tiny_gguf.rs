@@ -5,18 +5,21 @@
 //! margin whatever the layers add, on any backend and in any precision. The successors of the printable
 //! ASCII characters form one cycle, so greedy text is known beforehand and never ends.
 
+use super::gguf_file::{ALIGNMENT, Gguf, Random, Tensor};
 use std::io;
 use std::path::Path;
 
-const WIDTH: usize = 64;
+/// Elements of an embedding.
+pub(super) const WIDTH: usize = 64;
 const HIDDEN: usize = 128;
 const LAYERS: usize = 2;
 const HEADS: usize = 4;
 const KV_HEADS: usize = 2;
-const ALIGNMENT: usize = 32;
 const BOS: u32 = 256;
 const EOS: u32 = 257;
 const VOCABULARY: usize = 258;
+/// What the weights come from.
+const SEED: u64 = 1234;
 /// The printable characters, space left out because tokenizers treat it specially.
 const PRINTABLE: std::ops::RangeInclusive<u8> = b'!'..=b'~';
 
@@ -26,6 +29,8 @@ pub struct TinyModel {
     /// Each token's successor.
     successors: Vec<u32>,
     context: u32,
+    /// Whether the first layer's attention outweighs the last token.
+    attentive: bool,
 }
 
 impl Default for TinyModel {
@@ -50,7 +55,16 @@ impl TinyModel {
         Self {
             successors,
             context: 512,
+            attentive: false,
         }
+    }
+
+    /// The same, but what most tokens and embeddings before it are, and not the last token, decides what
+    /// comes next.
+    #[must_use]
+    pub fn attentive(mut self) -> Self {
+        self.attentive = true;
+        self
     }
 
     /// The same, but the text ends after `byte`.
@@ -150,13 +164,8 @@ impl TinyModel {
     }
 
     fn tensors(&self) -> Vec<Tensor> {
-        let mut random = Random(1234);
-        let mut embedding = Vec::with_capacity(VOCABULARY * WIDTH);
-        for _ in 0..VOCABULARY {
-            let row: Vec<f32> = (0..WIDTH).map(|_| random.normal()).collect();
-            let norm = row.iter().map(|x| x * x).sum::<f32>().sqrt();
-            embedding.extend(row.iter().map(|x| x / norm));
-        }
+        let mut random = Random(SEED);
+        let embedding = embedding(&mut random);
         let mut output = vec![0.0_f32; VOCABULARY * WIDTH];
         for (token, successor) in self.successors.iter().enumerate() {
             // Tokens outside the cycle all lead to its start: with full weight they would add up.
@@ -194,12 +203,59 @@ impl TinyModel {
                 tensors.push(Tensor::new(&name, &[WIDTH], ones.clone()));
             }
         }
+        if self.attentive {
+            attend(&mut tensors);
+        }
         tensors
     }
 
     /// Whether a byte outside the cycle has a successor of its own.
     fn is_followed(&self, byte: u8) -> bool {
         self.successors[usize::from(byte)] != self.successors[BOS as usize]
+    }
+}
+
+/// The embeddings of all tokens, one after the other: unit vectors.
+fn embedding(random: &mut Random) -> Vec<f32> {
+    let mut embedding = Vec::with_capacity(VOCABULARY * WIDTH);
+    for _ in 0..VOCABULARY {
+        let row: Vec<f32> = (0..WIDTH).map(|_| random.normal()).collect();
+        let norm = row.iter().map(|x| x * x).sum::<f32>().sqrt();
+        embedding.extend(row.iter().map(|x| x / norm));
+    }
+    embedding
+}
+
+/// The embedding of one token.
+pub(super) fn embedding_of(byte: u8) -> Vec<f32> {
+    let start = usize::from(byte) * WIDTH;
+    embedding(&mut Random(SEED))[start..start + WIDTH].to_vec()
+}
+
+/// Makes the first layer add the mean of all embeddings up to a token, as far as its keys and values are
+/// wide enough: no query prefers a key, and values are what they are made of.
+fn attend(tensors: &mut [Tensor]) {
+    let kv_width = WIDTH / HEADS * KV_HEADS;
+    let head = WIDTH / HEADS;
+    for tensor in tensors {
+        match tensor.name.as_str() {
+            "blk.0.attn_q.weight" => tensor.values.fill(0.0),
+            "blk.0.attn_v.weight" => {
+                tensor.values.fill(0.0);
+                for row in 0..kv_width {
+                    tensor.values[row * WIDTH + row] = 1.0;
+                }
+            }
+            "blk.0.attn_output.weight" => {
+                tensor.values.fill(0.0);
+                for row in 0..kv_width {
+                    // The first of the heads that share a head of values has it.
+                    let column = row / head * (HEADS / KV_HEADS) * head + row % head;
+                    tensor.values[row * WIDTH + column] = 1.0;
+                }
+            }
+            _ => {}
+        }
     }
 }
 
@@ -217,144 +273,4 @@ fn byte_alphabet() -> Vec<char> {
             }
         })
         .collect()
-}
-
-/// SplitMix64: short, and the same everywhere.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// About normal with variance 1: the sum of twelve uniform numbers.
-    fn normal(&mut self) -> f32 {
-        let sum: f64 = (0..12)
-            .map(|_| (self.next() >> 11) as f64 / (1_u64 << 53) as f64)
-            .sum();
-        (sum - 6.0) as f32
-    }
-}
-
-/// A tensor for a file.
-struct Tensor {
-    name: String,
-    dimensions: Vec<usize>,
-    values: Vec<f32>,
-}
-
-impl Tensor {
-    fn new(name: &str, dimensions: &[usize], values: Vec<f32>) -> Self {
-        Self {
-            name: name.to_owned(),
-            dimensions: dimensions.to_vec(),
-            values,
-        }
-    }
-}
-
-/// A GGUF file that is being written.
-#[derive(Default)]
-struct Gguf {
-    entries: u64,
-    metadata: Vec<u8>,
-    tensors: u64,
-    descriptions: Vec<u8>,
-    data: Vec<u8>,
-}
-
-impl Gguf {
-    fn key(&mut self, key: &str, ty: u32) {
-        self.entries += 1;
-        put_text(&mut self.metadata, key);
-        self.metadata.extend(ty.to_le_bytes());
-    }
-
-    fn short(&mut self, key: &str, value: u16) {
-        self.key(key, 2);
-        self.metadata.extend(value.to_le_bytes());
-    }
-
-    fn signed(&mut self, key: &str, value: i32) {
-        self.key(key, 5);
-        self.metadata.extend(value.to_le_bytes());
-    }
-
-    fn number(&mut self, key: &str, value: u32) {
-        self.key(key, 4);
-        self.metadata.extend(value.to_le_bytes());
-    }
-
-    fn real(&mut self, key: &str, value: f32) {
-        self.key(key, 6);
-        self.metadata.extend(value.to_le_bytes());
-    }
-
-    fn flag(&mut self, key: &str, value: bool) {
-        self.key(key, 7);
-        self.metadata.push(u8::from(value));
-    }
-
-    fn text(&mut self, key: &str, value: &str) {
-        self.key(key, 8);
-        put_text(&mut self.metadata, value);
-    }
-
-    fn texts(&mut self, key: &str, values: &[String]) {
-        self.key(key, 9);
-        self.metadata.extend(8_u32.to_le_bytes());
-        self.metadata.extend((values.len() as u64).to_le_bytes());
-        for value in values {
-            put_text(&mut self.metadata, value);
-        }
-    }
-
-    fn numbers(&mut self, key: &str, values: &[i32]) {
-        self.key(key, 9);
-        self.metadata.extend(5_u32.to_le_bytes());
-        self.metadata.extend((values.len() as u64).to_le_bytes());
-        for value in values {
-            self.metadata.extend(value.to_le_bytes());
-        }
-    }
-
-    fn tensor(&mut self, tensor: Tensor) {
-        self.tensors += 1;
-        self.data
-            .resize(self.data.len().next_multiple_of(ALIGNMENT), 0);
-        put_text(&mut self.descriptions, &tensor.name);
-        self.descriptions
-            .extend((tensor.dimensions.len() as u32).to_le_bytes());
-        for size in tensor.dimensions {
-            self.descriptions.extend((size as u64).to_le_bytes());
-        }
-        // Type 0 is `f32`.
-        self.descriptions.extend(0_u32.to_le_bytes());
-        self.descriptions
-            .extend((self.data.len() as u64).to_le_bytes());
-        for value in tensor.values {
-            self.data.extend(value.to_le_bytes());
-        }
-    }
-
-    fn finish(self) -> Vec<u8> {
-        let mut file = b"GGUF".to_vec();
-        file.extend(3_u32.to_le_bytes());
-        file.extend(self.tensors.to_le_bytes());
-        file.extend(self.entries.to_le_bytes());
-        file.extend(self.metadata);
-        file.extend(self.descriptions);
-        file.resize(file.len().next_multiple_of(ALIGNMENT), 0);
-        file.extend(self.data);
-        file
-    }
-}
-
-fn put_text(bytes: &mut Vec<u8>, text: &str) {
-    bytes.extend((text.len() as u64).to_le_bytes());
-    bytes.extend(text.as_bytes());
 }

@@ -11,6 +11,7 @@
 
 use super::embedding;
 use super::options::Options;
+use super::prompt::Prompt;
 use super::sampler::Sampler;
 use super::session::{Session, Settings, context_full};
 use super::weights::{Origin, Weights};
@@ -21,8 +22,6 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// WasmEdge keeps this many tokens of the context free of the prompt.
-const RESERVED: usize = 4;
 /// Text or embedding as JSON, token counts, embedding as a tensor.
 const OUTPUTS: u32 = 3;
 /// Where llama.cpp comes from; its crate does not say more.
@@ -36,7 +35,7 @@ pub(super) struct Context {
     /// The same, changed by input 1.
     options: Options,
     /// Input 0.
-    prompt: Option<Vec<LlamaToken>>,
+    prompt: Option<Prompt>,
     session: Option<Session>,
     running: Option<Running>,
     /// Output 0; empty before a computation, as in WasmEdge.
@@ -85,13 +84,15 @@ impl Context {
         if matches!(text, std::borrow::Cow::Owned(_)) {
             tracing::debug!("the prompt is not UTF-8: invalid bytes are replaced by U+FFFD");
         }
-        let tokens = self
-            .weights
-            .model
-            .vocab()
-            .tokenize(text.as_bytes(), true, true);
-        self.prompt = Some(tokens);
         self.running = None;
+        // A prompt that is refused leaves none: not the one before either.
+        self.prompt = None;
+        self.prompt = Some(Prompt::read(
+            &text,
+            &self.options,
+            &self.origin,
+            &self.weights,
+        )?);
         Ok(())
     }
 
@@ -107,17 +108,12 @@ impl Context {
         Ok(())
     }
 
-    /// The prompt's tokens and a session for the options in force.
-    fn prepare(&mut self) -> Result<(&[LlamaToken], &mut Session), Error> {
-        let prompt = match &self.prompt {
-            Some(prompt) if prompt.is_empty() => {
-                return Err(Error::invalid(
-                    "the prompt (input 0) is empty and gives the model no token to start from",
-                ));
-            }
-            Some(prompt) => prompt.as_slice(),
-            None => return Err(Error::invalid("the prompt (input 0) is not set")),
+    /// The prompt and a session for the options in force.
+    fn prepare(&mut self) -> Result<(&Prompt, &mut Session), Error> {
+        let Some(prompt) = &self.prompt else {
+            return Err(Error::invalid("the prompt (input 0) is not set"));
         };
+        prompt.check(&self.weights)?;
         let settings = Settings::new(&self.options);
         let session = match self.session.take() {
             Some(session) if session.settings == settings => session,
@@ -148,9 +144,7 @@ impl Context {
         let ctx_shift = self.options.ctx_shift;
         let monitor = self.origin.monitor.clone();
         let (prompt, session) = self.prepare()?;
-        check_fits(prompt, session)?;
-        session.keep_prefix_of(prompt);
-        session.evaluate(&prompt[session.len()..], &monitor)?;
+        prompt.evaluate(session, &monitor)?;
         self.running = Some(Running {
             sampler,
             next: None,
@@ -271,15 +265,7 @@ impl Context {
         let normalize = self.options.embd_normalize;
         let monitor = self.origin.monitor.clone();
         let (prompt, session) = self.prepare()?;
-        // llama.cpp aborts if an encoder gets more at once than `ubatch-size`, which equals
-        // `batch-size` here.
-        let most = session.context().n_ubatch() as usize;
-        if prompt.len() > most {
-            return Err(prompt_too_long(prompt.len(), most, "batch-size"));
-        }
-        check_fits(prompt, session)?;
-        session.clear();
-        session.evaluate(prompt, &monitor)?;
+        prompt.encode(session, &monitor)?;
         let values = embedding::of_context(session.context(), normalize)?;
         self.text = Arc::new(embedding::to_json(&values));
         self.embedding = Some(Arc::new(embedding::to_bytes(&values)));
@@ -317,7 +303,7 @@ impl Context {
 
     /// The token counts, as WasmEdge writes them.
     fn metadata(&self) -> Vec<u8> {
-        let input = self.prompt.as_ref().map_or(0, Vec::len);
+        let input = self.prompt.as_ref().map_or(0, Prompt::text_tokens);
         let output = self.generated;
         format!(
             "{{\"input_tokens\": {input}, \"output_tokens\": {output}, \
@@ -420,23 +406,4 @@ impl ExecutionContext for Context {
             _ => self.output(index),
         }
     }
-}
-
-/// Fails if the context has no room for the prompt.
-fn check_fits(prompt: &[LlamaToken], session: &Session) -> Result<(), Error> {
-    let most = session.size().saturating_sub(RESERVED);
-    if prompt.len() > most {
-        return Err(prompt_too_long(prompt.len(), most, "ctx-size"));
-    }
-    Ok(())
-}
-
-fn prompt_too_long(found: usize, most: usize, option: &str) -> Error {
-    Error::new(
-        ErrorCode::PromptTooLong,
-        format!(
-            "expected a prompt of at most {most} tokens, found {found}: shorten it or set a larger \
-             `{option}`"
-        ),
-    )
 }

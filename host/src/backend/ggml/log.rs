@@ -36,6 +36,11 @@ pub(super) fn install() {
     INSTALLED.call_once(|| {
         // SAFETY: the callback is a function of the whole program's lifetime and uses no user data.
         unsafe { sys::llama_log_set(Some(receive), std::ptr::null_mut()) }
+        // SAFETY: as above. The library for images logs by itself.
+        #[cfg(feature = "images")]
+        unsafe {
+            sys::mtmd_helper_log_set(Some(receive), std::ptr::null_mut());
+        }
     });
 }
 

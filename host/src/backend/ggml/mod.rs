@@ -3,14 +3,20 @@
 //! A context has two inputs, 0 the prompt and 1 a JSON object of [`options`], and three outputs, 0 the
 //! text (or an embedding as JSON), 1 the token counts as JSON, 2 an embedding as a tensor. Graphs of the
 //! same file and the same load options share one copy of the weights.
+//!
+//! With the cargo feature `images` a prompt may have an image, which a second model, the projector, turns
+//! into what this one understands.
 
 mod context;
 mod embedding;
+#[cfg(feature = "images")]
+mod images;
 mod log;
 mod memory;
 pub mod options;
 mod owned;
 mod placement;
+mod prompt;
 mod sampler;
 mod session;
 #[cfg(feature = "vulkan")]
@@ -104,6 +110,8 @@ impl Backend for Ggml {
             temporary,
             target: request.target,
             monitor: request.monitor,
+            #[cfg(feature = "images")]
+            images: images::Source::new(request.files),
         };
         let weights = origin.weights(&options)?;
         Ok(Arc::new(GgmlGraph {

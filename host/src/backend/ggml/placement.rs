@@ -23,7 +23,7 @@ const WEIGHTS_SHARE: u64 = 80;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Placement {
     /// Whether GPUs are used at all.
-    gpu: bool,
+    pub(super) gpu: bool,
     /// How many layers they compute; all if negative.
     layers: i32,
     /// The only or the first GPU.

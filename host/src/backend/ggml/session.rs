@@ -29,6 +29,8 @@ pub(super) struct Session {
     size: usize,
     /// The tokens in the KV cache, in the order of their positions.
     tokens: Vec<LlamaToken>,
+    /// By how much there are more tokens than positions: some models give many tokens of an image one.
+    surplus: usize,
 }
 
 /// The options that a llama.cpp context is made with.
@@ -38,7 +40,7 @@ pub(super) struct Settings {
     batch_size: u32,
     ubatch_size: u32,
     threads: i32,
-    threads_batch: i32,
+    pub(super) threads_batch: i32,
     embedding: bool,
     pooling: Pooling,
     flash_attention: FlashAttention,
@@ -196,6 +198,7 @@ impl Session {
             size: context.n_ctx() as usize,
             llama,
             tokens: Vec::new(),
+            surplus: 0,
         };
         if settings.warmup {
             session.warm_up(weights)?;
@@ -231,6 +234,30 @@ impl Session {
     pub(super) fn clear(&mut self) {
         self.llama.parts().1.clear_kv_cache();
         self.tokens.clear();
+        self.surplus = 0;
+    }
+
+    /// Has `evaluate` fill the context in place of what it held. It gives how many tokens there are then,
+    /// and how many positions they take.
+    #[cfg(feature = "images")]
+    pub(super) fn fill(
+        &mut self,
+        evaluate: impl FnOnce(&mut LlamaContext<'static>) -> Result<(usize, usize), Error>,
+    ) -> Result<(), Error> {
+        self.clear();
+        match evaluate(self.llama.parts().1) {
+            Ok((tokens, positions)) => {
+                // No prompt begins with such a token: nothing of this is taken for a part of another.
+                self.tokens.resize(tokens, LlamaToken(-1));
+                self.surplus = tokens.saturating_sub(positions);
+                Ok(())
+            }
+            Err(error) => {
+                // What the cache holds now is unknown.
+                self.clear();
+                Err(error)
+            }
+        }
     }
 
     /// Forgets the tokens that a prompt does not begin with, and at least its last one, whose logits are
@@ -261,7 +288,8 @@ impl Session {
         let first = 1;
         let discarded = self.tokens.len().saturating_sub(first) / 2;
         let (model, context) = self.llama.parts();
-        let movable = matches!(model.rope_type(), Some(RopeType::Norm | RopeType::NeoX))
+        let movable = self.surplus == 0
+            && matches!(model.rope_type(), Some(RopeType::Norm | RopeType::NeoX))
             && !model.is_recurrent()
             && !model.is_hybrid();
         let (Ok(from), Ok(to), Ok(by)) = (
@@ -300,7 +328,7 @@ impl Session {
                 monitor.check()?;
             }
             self.batch.clear();
-            for (place, token) in (self.tokens.len()..).zip(piece) {
+            for (place, token) in (self.tokens.len() - self.surplus..).zip(piece) {
                 let position = i32::try_from(place).map_err(|_| context_full(self.size))?;
                 done += 1;
                 let wanted = self.settings.embedding || done == total;

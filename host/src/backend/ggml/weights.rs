@@ -62,6 +62,16 @@ pub(super) struct Origin {
     pub(super) temporary: Option<Arc<TempPath>>,
     pub(super) target: Target,
     pub(super) monitor: Monitor,
+    #[cfg(feature = "images")]
+    pub(super) images: super::images::Source,
+}
+
+#[cfg(feature = "images")]
+impl Weights {
+    /// Whether a GPU computes with them.
+    pub(super) fn on_gpu(&self) -> bool {
+        self.placement.gpu
+    }
 }
 
 impl Origin {

@@ -62,6 +62,7 @@ impl Backend for Onnx {
             target,
             configurations,
             monitor,
+            ..
         } = request;
         let options = Options::parse(configurations)?;
         monitor.report(Activity::Load, 0, 1);

@@ -63,6 +63,7 @@ impl Backend for OpenVino {
             target,
             configurations,
             monitor,
+            ..
         } = request;
         let options = Options::parse(configurations)?;
         monitor.report(Activity::Load, 0, 1);

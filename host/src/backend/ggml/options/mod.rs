@@ -123,6 +123,10 @@ pub struct Options {
     pub ignore_eos: bool,
     /// Seed of the sampler; random if negative.
     pub seed: i64,
+    /// The guest's path of the projector's file; none if empty.
+    pub mmproj: String,
+    /// The guest's path of the image's file; none if empty.
+    pub image: String,
     /// A GBNF grammar that the text obeys; none if empty.
     pub grammar: String,
     /// A JSON schema that the text obeys, in place of a grammar; none if empty.
@@ -294,6 +298,8 @@ impl Default for Options {
             mirostat_eta: 0.1,
             ignore_eos: false,
             seed: -1,
+            mmproj: String::new(),
+            image: String::new(),
             grammar: String::new(),
             json_schema: String::new(),
         }
@@ -337,6 +343,9 @@ impl Options {
         for spec in TABLE {
             if let Some(value) = object.get(spec.name) {
                 spec.set(&mut options, value)?;
+                if cfg!(not(feature = "images")) && table::OF_IMAGES.contains(&spec.name) {
+                    log_without_effect(spec.name);
+                }
             }
         }
         for name in object.keys() {
@@ -358,7 +367,11 @@ fn log_without_effect(name: &str) {
     if name.len() > 100 || logged.len() >= LIMIT || !logged.insert(name.to_owned()) {
         return;
     }
-    if WITHOUT_EFFECT.contains(&name) {
+    if table::OF_IMAGES.contains(&name) {
+        tracing::warn!(
+            "option `{name}` has no effect in this build, which is without the feature `images`"
+        );
+    } else if WITHOUT_EFFECT.contains(&name) {
         tracing::warn!("option `{name}` has no effect in this host");
     } else {
         let nearest = nearest(name);

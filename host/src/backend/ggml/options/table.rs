@@ -139,9 +139,14 @@ pub static TABLE: &[OptionSpec] = &[
     option("mirostat-eta", number!(mirostat_eta, 0.0, 1.0), "0.1", "Mirostat's learning rate"),
     option("seed", integer!(seed: i64, -1, u32::MAX as i64), "-1", "seed of the sampler; -1 takes a random one"),
     option("ignore-eos", flag!(ignore_eos), "false", "never end the text before a limit"),
+    option("mmproj", text!(mmproj), "\"\"", "for images: the GGUF file of the projector that belongs to the model, by its path in a folder of the program; with the cargo feature `images`"),
+    option("image", text!(image), "\"\"", "the file of the image that `<image>` in the prompt stands for, by its path in a folder of the program; with the cargo feature `images`"),
     option("grammar", Kind::Text(|options, value| { options.grammar = value; options.json_schema = String::new() }), "\"\"", "a GBNF grammar, with rule `root`, that the text obeys; replaces json-schema"),
     option("json-schema", Kind::Text(|options, value| { options.json_schema = value; options.grammar = String::new() }), "\"\"", "a JSON schema, as a string, that the text obeys; replaces grammar"),
 ];
+
+/// Options that change nothing in a build without the cargo feature `images`.
+pub(super) static OF_IMAGES: &[&str] = &["mmproj", "image"];
 
 /// Options that WasmEdge knows and that change nothing here.
 #[rustfmt::skip]
@@ -154,10 +159,10 @@ pub static WITHOUT_EFFECT: &[&str] = &[
     "embd-out", "embd-sep", "enable-chat-template", "endpoint-metrics",
     "endpoint-props", "endpoint-slots", "escape", "grp-attn-n", "grp-attn-w", "hellaswag",
     "hellaswag-tasks", "hf-file", "hf-file-vocoder", "hf-repo", "hf-repo-vocoder", "hf-token", "hostname",
-    "i-chunk", "i-pos", "image", "input-prefix", "input-prefix-bos", "input-suffix", "interactive",
+    "i-chunk", "i-pos", "input-prefix", "input-prefix-bos", "input-suffix", "interactive",
     "interactive-first", "is-pp-shared", "kl-divergence", "load-mode", "log-json", "logits-file",
     "lookup-cache-dynamic", "lookup-cache-static", "lora-init-without-apply", "mask-valid",
-    "mask-valid-batch", "mmproj", "model-alias", "model-url", "model-url-vocoder", "model-vocoder",
+    "mask-valid-batch", "model-alias", "model-url", "model-url-vocoder", "model-vocoder",
     "multiline-input", "multiple-choice", "multiple-choice-tasks", "n-cache-reuse", "n-chunks", "n-cpu-moe",
     "n-ctx-speculative", "n-gpu-layers-speculative", "n-junk", "n-keep", "n-max-speculative",
     "n-min-speculative", "n-out-freq", "n-parallel", "n-pca-batch", "n-pca-iterations", "n-pl", "n-pp", "n-prev",

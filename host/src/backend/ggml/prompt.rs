@@ -1,0 +1,126 @@
+//! Input 0: what a computation starts from.
+
+#[cfg(feature = "images")]
+use super::images::ImagePrompt;
+use super::options::Options;
+use super::session::Session;
+use super::weights::{Origin, Weights};
+use crate::{Error, ErrorCode, Monitor};
+use llama_cpp_2::token::LlamaToken;
+use std::sync::Arc;
+
+/// WasmEdge keeps this many tokens of the context free of the prompt.
+const RESERVED: usize = 4;
+
+pub(super) enum Prompt {
+    Text(Vec<LlamaToken>),
+    #[cfg(feature = "images")]
+    Image(ImagePrompt),
+}
+
+impl Prompt {
+    /// Tokenizes a text, and the image in it if there is one.
+    #[cfg_attr(
+        not(feature = "images"),
+        allow(unused_variables, reason = "only images have options and files")
+    )]
+    pub(super) fn read(
+        text: &str,
+        options: &Options,
+        origin: &Origin,
+        weights: &Arc<Weights>,
+    ) -> Result<Self, Error> {
+        #[cfg(feature = "images")]
+        if let Some(prompt) = ImagePrompt::read(text, options, &origin.images, weights)? {
+            return Ok(Self::Image(prompt));
+        }
+        let vocab = weights.model.vocab();
+        Ok(Self::Text(vocab.tokenize(text.as_bytes(), true, true)))
+    }
+
+    /// How many tokens of text there are, which is what WasmEdge counts.
+    pub(super) fn text_tokens(&self) -> usize {
+        match self {
+            Self::Text(tokens) => tokens.len(),
+            #[cfg(feature = "images")]
+            Self::Image(prompt) => prompt.text_tokens(),
+        }
+    }
+
+    /// Fails if a model with these weights has nothing to start from.
+    #[cfg_attr(
+        not(feature = "images"),
+        allow(
+            unused_variables,
+            reason = "tokens are those of any weights of one file"
+        )
+    )]
+    pub(super) fn check(&self, weights: &Arc<Weights>) -> Result<(), Error> {
+        match self {
+            Self::Text(tokens) if tokens.is_empty() => Err(Error::invalid(
+                "the prompt (input 0) is empty and gives the model no token to start from",
+            )),
+            Self::Text(_) => Ok(()),
+            #[cfg(feature = "images")]
+            Self::Image(prompt) => prompt.check(weights),
+        }
+    }
+
+    /// Evaluates the prompt, but for what the session holds already.
+    pub(super) fn evaluate(&self, session: &mut Session, monitor: &Monitor) -> Result<(), Error> {
+        match self {
+            Self::Text(tokens) => {
+                check_fits(tokens.len(), session)?;
+                session.keep_prefix_of(tokens);
+                session.evaluate(&tokens[session.len()..], monitor)
+            }
+            #[cfg(feature = "images")]
+            Self::Image(prompt) => {
+                check_fits(prompt.tokens(), session)?;
+                prompt.evaluate(session, monitor)
+            }
+        }
+    }
+
+    /// Evaluates the whole prompt at once, for an embedding of it.
+    pub(super) fn encode(&self, session: &mut Session, monitor: &Monitor) -> Result<(), Error> {
+        match self {
+            Self::Text(tokens) => {
+                // llama.cpp aborts if an encoder gets more at once than `ubatch-size`, which equals
+                // `batch-size` here.
+                let most = session.context().n_ubatch() as usize;
+                if tokens.len() > most {
+                    return Err(prompt_too_long(tokens.len(), most, "batch-size"));
+                }
+                check_fits(tokens.len(), session)?;
+                session.clear();
+                session.evaluate(tokens, monitor)
+            }
+            #[cfg(feature = "images")]
+            Self::Image(_) => Err(Error::new(
+                ErrorCode::UnsupportedOperation,
+                "expected a prompt without an image for an embedding: set option `image` to \"\", or \
+                 `embedding` to false",
+            )),
+        }
+    }
+}
+
+/// Fails if the context has no room for a prompt of so many tokens.
+fn check_fits(tokens: usize, session: &Session) -> Result<(), Error> {
+    let most = session.size().saturating_sub(RESERVED);
+    if tokens > most {
+        return Err(prompt_too_long(tokens, most, "ctx-size"));
+    }
+    Ok(())
+}
+
+pub(super) fn prompt_too_long(found: usize, most: usize, option: &str) -> Error {
+    Error::new(
+        ErrorCode::PromptTooLong,
+        format!(
+            "expected a prompt of at most {most} tokens, found {found}: shorten it or set a larger \
+             `{option}`"
+        ),
+    )
+}
