@@ -135,6 +135,13 @@ impl language::Host for NnView<'_> {
         })
     }
 
+    fn generated(
+        &mut self,
+        context: Resource<Context>,
+    ) -> wasmtime::Result<Result<Vec<u32>, Failed>> {
+        self.with_context("generated", &context, |context| Ok(context.generated()))
+    }
+
     fn usage(
         &mut self,
         context: Resource<Context>,

@@ -76,6 +76,9 @@ pub trait LanguageContext {
     /// The token that the last step has chosen, and the `most` likeliest at its place, most likely first.
     fn candidates(&self, most: usize) -> Result<(Candidate, Vec<Candidate>), Error>;
 
+    /// The tokens that the last computation has generated so far, with the one that ended the text.
+    fn generated(&self) -> Vec<u32>;
+
     /// What the last computation has cost so far.
     fn usage(&self) -> TokenUsage;
 }

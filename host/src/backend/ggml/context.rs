@@ -49,7 +49,8 @@ pub(super) struct Context {
     pub(super) chosen: Option<LlamaToken>,
     /// How many of the prompt's tokens the session held already.
     pub(super) cached: usize,
-    pub(super) generated: usize,
+    /// The tokens of output 0.
+    pub(super) generated: Vec<LlamaToken>,
 }
 
 /// A computation that has begun.
@@ -75,7 +76,7 @@ impl Context {
             embedding: None,
             chosen: None,
             cached: 0,
-            generated: 0,
+            generated: Vec::new(),
         }
     }
 
@@ -148,7 +149,7 @@ impl Context {
         self.embedding = None;
         self.chosen = None;
         self.cached = 0;
-        self.generated = 0;
+        self.generated.clear();
     }
 
     /// Evaluates the prompt. The outputs of the computation before are gone even if that fails, as in
@@ -182,7 +183,7 @@ impl Context {
             self.running = None;
         }
         if self.options.enable_debug_log {
-            tracing::info!("step {}: `{}`", self.generated, piece.escape_ascii());
+            tracing::info!("step {}: `{}`", self.generated.len(), piece.escape_ascii());
         }
         Arc::make_mut(&mut self.text).extend_from_slice(&piece);
         self.piece = Arc::new(piece);
@@ -205,7 +206,7 @@ impl Context {
         }
         let token = running.sampler.sample(session.context())?;
         self.chosen = Some(token);
-        self.generated += 1;
+        self.generated.push(token);
         let vocab = self.weights.model.vocab();
         let piece = vocab.token_to_piece(token, true, None);
         let goes_on = if vocab.is_eog(token) {
@@ -225,7 +226,7 @@ impl Context {
 
     /// Whether `n-predict` allows no further token. A negative one is no limit.
     fn is_long_enough(&self) -> bool {
-        usize::try_from(self.options.n_predict).is_ok_and(|limit| self.generated >= limit)
+        usize::try_from(self.options.n_predict).is_ok_and(|limit| self.generated.len() >= limit)
     }
 
     fn generate(&mut self) -> Result<(), Error> {
@@ -249,7 +250,7 @@ impl Context {
             }
         };
         self.running = None;
-        let (count, seconds) = (self.generated, started.elapsed().as_secs_f64());
+        let (count, seconds) = (self.generated.len(), started.elapsed().as_secs_f64());
         if self.options.enable_log {
             tracing::info!("generated {count} tokens in {seconds:.3} s");
         } else {
@@ -294,7 +295,7 @@ impl Context {
     /// The token counts, as WasmEdge writes them.
     fn metadata(&self) -> Vec<u8> {
         let input = self.prompt.as_ref().map_or(0, Prompt::text_tokens);
-        let output = self.generated;
+        let output = self.generated.len();
         format!(
             "{{\"input_tokens\": {input}, \"output_tokens\": {output}, \
              \"llama_build_number\": 0, \"llama_commit\": \"{LLAMA_COMMIT}\"}}"

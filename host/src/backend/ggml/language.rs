@@ -87,12 +87,17 @@ impl LanguageContext for Context {
         ))
     }
 
+    fn generated(&self) -> Vec<u32> {
+        let tokens = self.generated.iter();
+        tokens.map(|token| token.0.cast_unsigned()).collect()
+    }
+
     fn usage(&self) -> TokenUsage {
         let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         TokenUsage {
             prompt: count(self.prompt.as_ref().map_or(0, Prompt::text_tokens)),
             cached: count(self.cached),
-            generated: count(self.generated),
+            generated: count(self.generated.len()),
         }
     }
 }
