@@ -13,8 +13,10 @@ pub(crate) struct Conversation {
     model: Rc<Model>,
     options: Options,
     messages: Vec<Message>,
-    /// None while a turn has it.
+    /// None before the first turn, and while one has it.
     context: Option<Context>,
+    /// Whether an answer is on its way.
+    answering: bool,
     /// What the context holds, and the text of it.
     tokens: Vec<u32>,
     text: Vec<u8>,
@@ -46,6 +48,7 @@ impl Conversation {
             options,
             messages,
             context: None,
+            answering: false,
             tokens: Vec::new(),
             text: Vec::new(),
         })
@@ -71,10 +74,11 @@ impl Conversation {
             options,
             messages,
             context,
+            answering,
             tokens,
             text,
         } = &mut *conversation;
-        if Rc::strong_count(this) > HANDLES {
+        if *answering {
             return Err(invalid(
                 "message",
                 "expected the stream of the answer before to end or be dropped first",
@@ -100,6 +104,7 @@ impl Conversation {
             Some(context) => context,
             None => model.context()?,
         };
+        *answering = true;
         let turn = Turn {
             conversation: this.clone(),
             model: model.clone(),
@@ -113,9 +118,6 @@ impl Conversation {
         Generation::start(Source::Turn(Box::new(turn)), prompt_tokens, request)
     }
 }
-
-/// How many own a conversation while none of its streams does.
-const HANDLES: usize = 1;
 
 impl Turn {
     pub(crate) fn model(&self) -> &Model {
@@ -135,6 +137,7 @@ impl Turn {
         context.finish();
         let mut conversation = self.conversation.borrow_mut();
         conversation.context = Some(context);
+        conversation.answering = false;
         let Some(generated) = generated else {
             return;
         };
