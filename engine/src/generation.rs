@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::model::Model;
 use crate::nn::{self, Context, NoStep, Step};
 use crate::request::Request;
-use prompt::text::Text;
+use prompt::Text;
 use prompt::tools::{self, Parser};
 use std::collections::VecDeque;
 use std::rc::Rc;

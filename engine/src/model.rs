@@ -9,9 +9,8 @@ use crate::bindings::llm_wasi::llm::configuration;
 use crate::failure::{Failure, invalid};
 use crate::nn::{self, Context, Description, Loaded};
 use crate::request::Request;
-use prompt::template::{CHATML, Template};
 use prompt::tools::Format;
-use prompt::{Message, Role, ToolCall};
+use prompt::{CHATML, Message, Options, Role, Template, ToolCall};
 use serde_json::json;
 use std::cell::RefCell;
 
@@ -184,7 +183,7 @@ impl Model {
         }
         let mut prompt = self
             .template
-            .prompt(&read, &request.tools, &serde_json::Map::new())
+            .prompt(&read, &request.tools, &Options::default())
             .map_err(|error| {
                 invalid(
                     "messages",
