@@ -50,8 +50,6 @@ struct StreamHandle(RefCell<Generation>);
 /// A `conversation` that an app holds.
 struct ConversationHandle(Rc<RefCell<Conversation>>);
 
-impl bindings::exports::llm_wasi::llm::types::Guest for Engine {}
-
 impl models::Guest for Engine {
     type Model = ModelHandle;
 
@@ -204,7 +202,7 @@ impl api::GuestConversation for ConversationHandle {
         Conversation::say(&self.0, message)?.collect()
     }
 
-    fn stream(&self, message: api::Message) -> Result<api::AnswerStream, Failure> {
+    fn stream_answer(&self, message: api::Message) -> Result<api::AnswerStream, Failure> {
         Ok(stream(Conversation::say(&self.0, message)?))
     }
 

@@ -98,7 +98,9 @@ impl Model {
             (self.takes_tools(), Capabilities::TOOLS),
             (description.takes_images, Capabilities::IMAGES),
         ] {
-            capabilities.set(capability, has);
+            if has {
+                capabilities = capabilities | capability;
+            }
         }
         ModelInfo {
             name: self.name.clone(),

@@ -8,7 +8,7 @@ use crate::bindings::wasi::nn::graph::Graph;
 use crate::bindings::wasi::nn::tensor::TensorType;
 use crate::failure::{Failure, of_host};
 
-pub(crate) use language::{Candidate, Description, Usage};
+pub(crate) use language::{Candidate, Description, TokenUsage};
 
 /// The prompt's index.
 const PROMPT: u32 = 0;
@@ -101,7 +101,7 @@ impl Context {
         language::context_length(&self.0).map_err(of_host)
     }
 
-    pub(crate) fn usage(&self) -> Result<Usage, Failure> {
+    pub(crate) fn usage(&self) -> Result<TokenUsage, Failure> {
         language::usage(&self.0).map_err(of_host)
     }
 

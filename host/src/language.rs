@@ -145,10 +145,10 @@ impl language::Host for NnView<'_> {
     fn usage(
         &mut self,
         context: Resource<Context>,
-    ) -> wasmtime::Result<Result<language::Usage, Failed>> {
+    ) -> wasmtime::Result<Result<language::TokenUsage, Failed>> {
         self.with_context("usage", &context, |context| {
             let usage = context.usage();
-            Ok(language::Usage {
+            Ok(language::TokenUsage {
                 prompt_tokens: usage.prompt,
                 cached_tokens: usage.cached,
                 generated_tokens: usage.generated,
