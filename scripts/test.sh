@@ -69,6 +69,7 @@ part LLM_WASI_ORIENTATION orientation-onnx
 part LLM_WASI_ORIENTATION_IR orientation
 part LLM_WASI_MINILM minilm
 part LLM_WASI_MAGIKA magika
+part LLM_WASI_TEMPLATES templates
 
 check "format" cargo fmt --all --check
 check "format of the guests" cargo fmt --manifest-path guests/Cargo.toml --check

@@ -3,6 +3,7 @@
 use super::values::Shape;
 use super::{Options, Template};
 use crate::message::{Message, Role, Tool, ToolCall};
+use std::slice;
 
 /// What a template supports, and the shape of the messages that it takes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,12 +34,12 @@ impl Support {
         let system = Message::new(Role::System, SYSTEM);
 
         let mut shape = Shape::default();
-        if !render(&[user.clone()], &[], shape).contains(USER) {
+        if !render(slice::from_ref(&user), &[], shape).contains(USER) {
             shape.parts = true;
-            shape.parts = render(&[user.clone()], &[], shape).contains(USER);
+            shape.parts = render(slice::from_ref(&user), &[], shape).contains(USER);
         }
         let has_system = render(&[system, user.clone()], &[], shape).contains(SYSTEM);
-        let has_tools = render(&[user.clone()], &[tool()], shape).contains(NAME);
+        let has_tools = render(slice::from_ref(&user), &[tool()], shape).contains(NAME);
 
         let with_call = [user, call()];
         let with_result = [with_call.as_slice(), &[result()]].concat();
