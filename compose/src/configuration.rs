@@ -10,12 +10,7 @@ use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::{Resolve, SizeAlign, Type, TypeDefKind};
 
 /// The packages, in the order of their dependencies.
-const WIT: [(&str, &str); 4] = [
-    (
-        "wasi-nn-2024-10-28.wit",
-        include_str!("../../wit/wasi-nn-2024-10-28.wit"),
-    ),
-    ("llm-wasi-nn.wit", include_str!("../../wit/llm-wasi-nn.wit")),
+const WIT: [(&str, &str); 2] = [
     ("wasi-io.wit", include_str!("../../wit/wasi-io.wit")),
     ("llm.wit", include_str!("../../wit/llm.wit")),
 ];
@@ -178,7 +173,9 @@ impl Defaults {
         let world = resolve.select_world(&[package], Some(WORLD))?;
         let interface = resolve.packages[package].interfaces[INTERFACE];
         let (memory, record) = self.lay_out(&resolve, interface)?;
-        let name = resolve.id_of(interface).context("an interface without a name")?;
+        let name = resolve
+            .id_of(interface)
+            .context("an interface without a name")?;
         let mut module = module(&format!("{name}#get"), &memory, record);
         embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8, false)?;
         ComponentEncoder::default()

@@ -10,7 +10,7 @@ mod configuration;
 mod plug;
 
 pub use configuration::{BadDefault, Defaults, FIELDS};
-pub use plug::{Refusal, compose};
+pub use plug::{Refusal, compose, configure};
 
 /// The engine component.
 pub const ENGINE: &[u8] = include_bytes!("../../engine/engine.wasm");

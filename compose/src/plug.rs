@@ -20,14 +20,14 @@ pub enum Refusal {
         reason: String,
     },
     /// Nothing of the one is imported by the other.
-    #[error("the {role} has to {verb} {what}, and does not: {found}")]
+    #[error("expected the {role} to {verb} {what}, found that it {verb}s {found}")]
     NothingToConnect {
         /// `app`, `engine` or `configuration`.
         role: &'static str,
         /// `import` or `export`.
         verb: &'static str,
-        /// The interface.
-        what: &'static str,
+        /// The interfaces, one of which would do.
+        what: String,
         /// What it imports or exports.
         found: String,
     },
@@ -41,38 +41,23 @@ pub enum Refusal {
     },
 }
 
+/// The engine with a configuration: what hosts run that use the engine themselves.
+pub fn configure(engine: &[u8], configuration: &[u8]) -> Result<Vec<u8>, Refusal> {
+    expect("engine", engine, Side::Imports, &[CONFIGURATION])?;
+    expect("engine", engine, Side::Exports, &[GENERATION])?;
+    expect(
+        "configuration",
+        configuration,
+        Side::Exports,
+        &[CONFIGURATION],
+    )?;
+    plug("engine", engine, "configuration", configuration)
+}
+
 /// One component of an app, an engine and a configuration.
 pub fn compose(app: &[u8], engine: &[u8], configuration: &[u8]) -> Result<Vec<u8>, Refusal> {
-    let app_names = names("app", app)?;
-    let engine_names = names("engine", engine)?;
-    let configuration_names = names("configuration", configuration)?;
-    for (role, verb, what, prefix, found) in [
-        ("app", "import", "llm-wasi:llm/models or generation", [MODELS, GENERATION], &app_names.imports),
-        ("engine", "import", "llm-wasi:llm/configuration", [CONFIGURATION; 2], &engine_names.imports),
-        ("engine", "export", "llm-wasi:llm/generation", [GENERATION; 2], &engine_names.exports),
-        (
-            "configuration",
-            "export",
-            "llm-wasi:llm/configuration",
-            [CONFIGURATION; 2],
-            &configuration_names.exports,
-        ),
-    ] {
-        let is_there = |name: &String| prefix.iter().any(|prefix| name.starts_with(prefix));
-        if !found.iter().any(is_there) {
-            return Err(Refusal::NothingToConnect {
-                role,
-                verb,
-                what,
-                found: if found.is_empty() {
-                    format!("there is no {verb}")
-                } else {
-                    found.join(", ")
-                },
-            });
-        }
-    }
-    let configured = plug("engine", engine, "configuration", configuration)?;
+    expect("app", app, Side::Imports, &[MODELS, GENERATION])?;
+    let configured = configure(engine, configuration)?;
     let composed = plug("app", app, "engine", &configured)?;
     let left = names("app", &composed)?;
     match left.imports.iter().find(|name| {
@@ -88,6 +73,43 @@ pub fn compose(app: &[u8], engine: &[u8], configuration: &[u8]) -> Result<Vec<u8
     }
 }
 
+#[derive(Clone, Copy)]
+enum Side {
+    Imports,
+    Exports,
+}
+
+/// Fails if a component has none of the interfaces on that side.
+fn expect(
+    role: &'static str,
+    bytes: &[u8],
+    side: Side,
+    interfaces: &[&str],
+) -> Result<(), Refusal> {
+    let names = names(role, bytes)?;
+    let (verb, found) = match side {
+        Side::Imports => ("import", names.imports),
+        Side::Exports => ("export", names.exports),
+    };
+    let is_there = |name: &String| interfaces.iter().any(|prefix| name.starts_with(prefix));
+    if found.iter().any(is_there) {
+        return Ok(());
+    }
+    let wanted: Vec<_> = interfaces
+        .iter()
+        .map(|interface| interface.trim_end_matches('@'))
+        .collect();
+    Err(Refusal::NothingToConnect {
+        role,
+        verb,
+        what: wanted.join(" or "),
+        found: match found.as_slice() {
+            [] => "nothing".to_owned(),
+            found => found.join(", "),
+        },
+    })
+}
+
 /// The socket with the plug's exports in the place of its imports.
 fn plug(
     socket_role: &'static str,
@@ -97,11 +119,12 @@ fn plug(
 ) -> Result<Vec<u8>, Refusal> {
     let mut graph = CompositionGraph::new();
     let mut register = |role: &'static str, bytes: &[u8]| {
-        let package = Package::from_bytes(&format!("llm-wasi:{role}"), None, bytes, graph.types_mut())
-            .map_err(|error| Refusal::NoComponent {
-                role,
-                reason: format!("{error:#}"),
-            })?;
+        let package =
+            Package::from_bytes(&format!("llm-wasi:{role}"), None, bytes, graph.types_mut())
+                .map_err(|error| Refusal::NoComponent {
+                    role,
+                    reason: format!("{error:#}"),
+                })?;
         graph
             .register_package(package)
             .map_err(|error| Refusal::Mismatch {

@@ -9,8 +9,7 @@ use crate::failure::Failure;
 use crate::model::Model;
 use crate::nn::{self, Context, NoStep, Step};
 use crate::request::Request;
-use prompt::Text;
-use prompt::tools::{self, Parser};
+use prompt::{Parser, Piece as Parsed, Text};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -98,7 +97,7 @@ impl Generation {
             parser: model
                 .call_format()
                 .filter(|_| !request.tools.is_empty())
-                .map(Parser::new),
+                .map(|format| Parser::new(format, &request.tools)),
             source,
             request,
             prompt_tokens: u32::try_from(tokens.len()).unwrap_or(u32::MAX),
@@ -168,7 +167,11 @@ impl Generation {
         {
             return Err(Failure::Timeout);
         }
-        if self.request.max_tokens.is_some_and(|most| self.tokens >= most) {
+        if self
+            .request
+            .max_tokens
+            .is_some_and(|most| self.tokens >= most)
+        {
             return self.end(FinishReason::Length);
         }
         let step = self.source.context()?.step();
@@ -225,7 +228,8 @@ impl Generation {
 
     /// A token's bytes.
     fn token(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.first_token.get_or_insert_with(|| self.started.elapsed());
+        self.first_token
+            .get_or_insert_with(|| self.started.elapsed());
         self.tokens += 1;
         if let Some(most) = self.request.logprobs {
             let (chosen, top) = self.source.context()?.candidates(most)?;
@@ -248,17 +252,17 @@ impl Generation {
     fn parse(&mut self, text: &str) {
         let pieces = match &mut self.parser {
             Some(parser) => parser.push(text),
-            None => vec![tools::Piece::Text(text.to_owned())],
+            None => vec![Parsed::Text(text.to_owned())],
         };
         self.give(pieces);
     }
 
-    fn give(&mut self, pieces: Vec<tools::Piece>) {
+    fn give(&mut self, pieces: Vec<Parsed>) {
         for piece in pieces {
             match piece {
-                tools::Piece::Text(text) if text.is_empty() => {}
-                tools::Piece::Text(text) => self.say(text),
-                tools::Piece::Call(call) => {
+                Parsed::Text(text) if text.is_empty() => {}
+                Parsed::Text(text) => self.say(text),
+                Parsed::Call(call) => {
                     let call = ToolCall {
                         id: call.id,
                         name: call.name,

@@ -6,8 +6,8 @@
 //!    backend's options.
 //! 2. [`model`] renders the messages with the model's own template and gives their tokens.
 //! 3. [`generation`] takes a context from the model's pool, sets the tokens and steps: each token's bytes go
-//!    through [`prompt::text`], which holds back halves of characters and what may be a stop text, and
-//!    where there are tools through [`prompt::tools`], which finds their calls.
+//!    through [`prompt::Text`], which holds back halves of characters and what may be a stop text, and
+//!    where there are tools through [`prompt::Parser`], which finds their calls.
 //! 4. [`conversation`] keeps its own context, with the tokens of all that was said: the next turn evaluates
 //!    only what is new.
 //!
@@ -59,10 +59,7 @@ impl models::Guest for Engine {
 }
 
 impl models::GuestModel for ModelHandle {
-    fn open(
-        name: Option<String>,
-        options: models::ModelOptions,
-    ) -> Result<models::Model, Failure> {
+    fn open(name: Option<String>, options: models::ModelOptions) -> Result<models::Model, Failure> {
         let model = Model::open(name, &options)?;
         Ok(models::Model::new(Self(Rc::new(model))))
     }

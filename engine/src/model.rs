@@ -1,6 +1,8 @@
 //! An opened model: its template, its tokens, its embeddings, and contexts to use again.
 
-use crate::bindings::exports::llm_wasi::llm::generation::{Message as ApiMessage, Part, Role as ApiRole};
+use crate::bindings::exports::llm_wasi::llm::generation::{
+    Message as ApiMessage, Part, Role as ApiRole,
+};
 use crate::bindings::exports::llm_wasi::llm::models::{
     Capabilities, EmbeddingOptions, Embeddings, ModelInfo, ModelOptions,
 };
@@ -9,8 +11,7 @@ use crate::bindings::llm_wasi::llm::configuration;
 use crate::failure::{Failure, invalid};
 use crate::nn::{self, Context, Description, Loaded};
 use crate::request::Request;
-use prompt::tools::Format;
-use prompt::{CHATML, Message, Options, Role, Template, ToolCall};
+use prompt::{CHATML, Format, Message, Options, Role, Template, ToolCall};
 use serde_json::json;
 use std::cell::RefCell;
 
@@ -60,18 +61,17 @@ impl Model {
         let context_length = asked.unwrap_or(CONTEXT_LENGTH.min(trained.max(1)));
         let description = &loaded.description;
         let source = description.chat_template.as_deref().unwrap_or(CHATML);
-        let template = Template::new(
-            source,
-            &description.begin_of_text,
-            &description.end_of_text,
-        )
-        .map_err(|error| {
-            Failure::Unsupported(format!(
-                "the chat template of model `{name}` cannot be read: {error}"
-            ))
-        })?;
+        let template = Template::new(source, &description.begin_of_text, &description.end_of_text)
+            .map_err(|error| {
+                Failure::Unsupported(format!(
+                    "the chat template of model `{name}` cannot be read: {error}"
+                ))
+            })?;
         Ok(Self {
-            format: template.supports_tools().then(|| Format::of_template(source)).flatten(),
+            format: template
+                .supports_tools()
+                .then(|| Format::of_template(source))
+                .flatten(),
             name,
             template,
             context_length,
@@ -126,7 +126,11 @@ impl Model {
 
     /// What a call of a tool begins with, and the name of its arguments, where it is a JSON object.
     pub(crate) fn start_of_call(&self) -> Option<(&'static str, &'static str)> {
-        self.format?.start_of_json()
+        match self.format? {
+            Format::Hermes => Some(("<tool_call>\n", "arguments")),
+            Format::Llama => Some(("", "parameters")),
+            _ => None,
+        }
     }
 
     /// The text that ends an answer, beside the model's own token for it.

@@ -35,12 +35,12 @@ pub(crate) struct Loaded {
 impl Loaded {
     pub(crate) fn new(name: &str, options: &str) -> Result<Self, Failure> {
         let graph = load_by_name(name, Some(options)).map_err(|error| match error.code() {
-            ErrorCode::NotFound | ErrorCode::ModelNotFound => {
-                Failure::ModelNotFound(crate::bindings::exports::llm_wasi::llm::types::ModelNotFound {
+            ErrorCode::NotFound | ErrorCode::ModelNotFound => Failure::ModelNotFound(
+                crate::bindings::exports::llm_wasi::llm::types::ModelNotFound {
                     name: name.to_owned(),
                     available: names(),
-                })
-            }
+                },
+            ),
             _ => of_host(error),
         })?;
         let description = language::describe(&graph).map_err(of_host)?;
@@ -159,7 +159,10 @@ impl Context {
         let bytes = self.0.read_output(EMBEDDING, MAX_OUTPUT).map_err(unread)?;
         let (numbers, _) = bytes.as_chunks();
         Ok((
-            numbers.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect(),
+            numbers
+                .iter()
+                .map(|bytes| f32::from_le_bytes(*bytes))
+                .collect(),
             tokens,
         ))
     }

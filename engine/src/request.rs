@@ -70,7 +70,10 @@ impl Request {
         let tools = match options.tools.as_deref().unwrap_or_default() {
             [] => Vec::new(),
             _ if !chat => {
-                return Err(invalid("tools", "expected none for a completion: use `chat`"));
+                return Err(invalid(
+                    "tools",
+                    "expected none for a completion: use `chat`",
+                ));
             }
             tools => read_tools(model, tools)?,
         };
@@ -82,7 +85,10 @@ impl Request {
                 (tools, Some(forced))
             }
             Some(ToolChoice::Named(name)) => {
-                let tools: Vec<_> = tools.into_iter().filter(|tool| tool.name == *name).collect();
+                let tools: Vec<_> = tools
+                    .into_iter()
+                    .filter(|tool| tool.name == *name)
+                    .collect();
                 if tools.is_empty() {
                     return Err(invalid(
                         "tool-choice",
@@ -131,7 +137,10 @@ fn check<T: PartialOrd + Display + Copy>(
 }
 
 /// The backend's options for sampling; every one, since a context may have served another request.
-fn sampling(sampling: Option<&Sampling>, defaults: &Defaults) -> Result<Map<String, Value>, Failure> {
+fn sampling(
+    sampling: Option<&Sampling>,
+    defaults: &Defaults,
+) -> Result<Map<String, Value>, Failure> {
     let asked = sampling.copied().unwrap_or(Sampling {
         temperature: None,
         top_p: None,
@@ -153,9 +162,30 @@ fn sampling(sampling: Option<&Sampling>, defaults: &Defaults) -> Result<Map<Stri
         options.insert(name.to_owned(), json!(value.unwrap_or(otherwise)));
         Ok::<(), Failure>(())
     };
-    number("sampling.temperature", "temp", asked.temperature, defaults.temperature, 0.8, 0.0..=2.0)?;
-    number("sampling.top-p", "top-p", asked.top_p, defaults.top_p, 0.95, 0.0..=1.0)?;
-    number("sampling.min-p", "min-p", asked.min_p, defaults.min_p, 0.05, 0.0..=1.0)?;
+    number(
+        "sampling.temperature",
+        "temp",
+        asked.temperature,
+        defaults.temperature,
+        0.8,
+        0.0..=2.0,
+    )?;
+    number(
+        "sampling.top-p",
+        "top-p",
+        asked.top_p,
+        defaults.top_p,
+        0.95,
+        0.0..=1.0,
+    )?;
+    number(
+        "sampling.min-p",
+        "min-p",
+        asked.min_p,
+        defaults.min_p,
+        0.05,
+        0.0..=1.0,
+    )?;
     number(
         "sampling.repeat-penalty",
         "repeat-penalty",
@@ -180,7 +210,11 @@ fn sampling(sampling: Option<&Sampling>, defaults: &Defaults) -> Result<Map<Stri
         0.0,
         -2.0..=2.0,
     )?;
-    let top_k = check("sampling.top-k", asked.top_k.or(defaults.top_k), 0..=1_000_000)?;
+    let top_k = check(
+        "sampling.top-k",
+        asked.top_k.or(defaults.top_k),
+        0..=1_000_000,
+    )?;
     options.insert("top-k".into(), json!(top_k.unwrap_or(40)));
     // The backend's value for a random one.
     let seed = asked.seed.or(defaults.seed).unwrap_or(u32::MAX);
@@ -267,7 +301,10 @@ fn force(
     formatted: bool,
 ) -> Result<String, Failure> {
     if tools.is_empty() {
-        return Err(invalid("tool-choice", "expected `tools` to choose from, found none"));
+        return Err(invalid(
+            "tool-choice",
+            "expected `tools` to choose from, found none",
+        ));
     }
     if formatted {
         return Err(invalid(

@@ -13,7 +13,7 @@ const MAX_CANDIDATES: u32 = 1000;
 type Failed = Resource<ExtensionError>;
 
 impl NnView<'_> {
-    fn with_model<V>(
+    fn of_model<V>(
         &mut self,
         operation: &str,
         graph: &Resource<GraphResource>,
@@ -32,7 +32,7 @@ impl NnView<'_> {
         )
     }
 
-    fn with_context<V>(
+    fn in_context<V>(
         &mut self,
         operation: &str,
         context: &Resource<Context>,
@@ -70,7 +70,7 @@ impl language::Host for NnView<'_> {
         &mut self,
         graph: Resource<GraphResource>,
     ) -> wasmtime::Result<Result<language::Description, Failed>> {
-        self.with_model("describe", &graph, |model| {
+        self.of_model("describe", &graph, |model| {
             let description = model.describe();
             Ok(language::Description {
                 architecture: description.architecture,
@@ -94,7 +94,7 @@ impl language::Host for NnView<'_> {
         text: String,
         special: bool,
     ) -> wasmtime::Result<Result<Vec<u32>, Failed>> {
-        self.with_model("tokenize", &graph, |model| model.tokenize(&text, special))
+        self.of_model("tokenize", &graph, |model| model.tokenize(&text, special))
     }
 
     fn detokenize(
@@ -102,7 +102,7 @@ impl language::Host for NnView<'_> {
         graph: Resource<GraphResource>,
         tokens: Vec<u32>,
     ) -> wasmtime::Result<Result<Vec<u8>, Failed>> {
-        self.with_model("detokenize", &graph, |model| model.detokenize(&tokens))
+        self.of_model("detokenize", &graph, |model| model.detokenize(&tokens))
     }
 
     fn set_prompt(
@@ -110,7 +110,7 @@ impl language::Host for NnView<'_> {
         context: Resource<Context>,
         tokens: Vec<u32>,
     ) -> wasmtime::Result<Result<(), Failed>> {
-        self.with_context("set-prompt", &context, |context| {
+        self.in_context("set-prompt", &context, |context| {
             context.set_prompt(&tokens)
         })
     }
@@ -119,7 +119,7 @@ impl language::Host for NnView<'_> {
         &mut self,
         context: Resource<Context>,
     ) -> wasmtime::Result<Result<u32, Failed>> {
-        self.with_context("context-length", &context, |context| {
+        self.in_context("context-length", &context, |context| {
             context.context_length()
         })
     }
@@ -129,7 +129,7 @@ impl language::Host for NnView<'_> {
         context: Resource<Context>,
         most: u32,
     ) -> wasmtime::Result<Result<(language::Candidate, Vec<language::Candidate>), Failed>> {
-        self.with_context("candidates", &context, |context| {
+        self.in_context("candidates", &context, |context| {
             let (chosen, top) = context.candidates(most.min(MAX_CANDIDATES) as usize)?;
             Ok((chosen.into(), top.into_iter().map(Into::into).collect()))
         })
@@ -139,14 +139,14 @@ impl language::Host for NnView<'_> {
         &mut self,
         context: Resource<Context>,
     ) -> wasmtime::Result<Result<Vec<u32>, Failed>> {
-        self.with_context("generated", &context, |context| Ok(context.generated()))
+        self.in_context("generated", &context, |context| Ok(context.generated()))
     }
 
     fn usage(
         &mut self,
         context: Resource<Context>,
     ) -> wasmtime::Result<Result<language::TokenUsage, Failed>> {
-        self.with_context("usage", &context, |context| {
+        self.in_context("usage", &context, |context| {
             let usage = context.usage();
             Ok(language::TokenUsage {
                 prompt_tokens: usage.prompt,
