@@ -1,12 +1,14 @@
 //! Renders a conversation with the model's own chat template, as the model was trained to see it.
 //!
-//! 1. `dialect` is the Jinja of chat templates; `json` is its filter `tojson`.
+//! 1. `source` prepares the template, `dialect` is the Jinja of chat templates, and `json` is its
+//!    filter `tojson`.
 //! 2. `probe` finds out what a template supports, by rendering small conversations.
 //! 3. `values` makes the template's variables of messages and tools, in the shape that it wants.
 
 mod dialect;
 mod json;
 mod probe;
+mod source;
 mod values;
 
 use crate::message::{Message, Role, Tool};
@@ -65,7 +67,7 @@ impl Template {
     pub fn new(source: &str, bos: &str, eos: &str) -> Result<Self, String> {
         let mut environment = dialect::environment().map_err(|error| describe(&error))?;
         environment
-            .add_template_owned(NAME, dialect::without_generation_blocks(source))
+            .add_template_owned(NAME, source::prepared(source)?)
             .map_err(|error| describe(&error))?;
         let mut template = Self {
             environment,

@@ -40,7 +40,7 @@ pub enum Format {
     Mistral,
     /// DeepSeek: `<｜tool▁call▁begin｜>` and `<｜tool▁sep｜>`, with and without the type of the tool.
     DeepSeek,
-    /// Granite and Phi-4-mini: `<|tool_call|>[…]`.
+    /// Granite and Phi-4-mini: `<|tool_call|>[…]` and `functools[…]`.
     Granite,
     /// Command R: `Action:` and a block of JSON, or `<|START_ACTION|>[…]<|END_ACTION|>`.
     Command,
@@ -88,7 +88,7 @@ impl Format {
             (Format::Command, has("Action:") && has("tool_name")),
             (Format::Mistral, has("[TOOL_CALLS]")),
             (Format::QwenCoder, has("<function=") && has("<parameter=")),
-            (Format::Granite, has("<|tool_call|>")),
+            (Format::Granite, has("<|tool_call|>") || has("functools[")),
             (Format::Hermes, has("<tool_call>") || has("<tool_calls>")),
             (Format::Functionary, has(">>>") && has("recipient")),
             (Format::Functionary, has("<function=") && !has("python_tag")),
@@ -133,6 +133,7 @@ impl Format {
                 const {
                     &[
                         Opening::new("<|tool_call|>", Kind::Json, &["<|/tool_call|>"]),
+                        Opening::new("functools", Kind::Json, &[]),
                         TOOL_CALL,
                     ]
                 }

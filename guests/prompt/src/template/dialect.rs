@@ -3,11 +3,17 @@
 //! `strftime_now`.
 
 use super::json::tojson;
+use super::source::BOUNDED;
 use crate::clock::strftime_now;
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::Value;
-use minijinja::{Environment, Error, ErrorKind};
+use minijinja::value::{Value, ValueKind};
+use minijinja::{Environment, Error, ErrorKind, Output, State, escape_formatter};
 use minijinja_contrib::pycompat::unknown_method_callback;
+
+/// How deep lists and maps may be in each other.
+pub(super) const DEPTH: usize = 100;
+/// How deep loops and macros may be in each other; a macro counts several times.
+const RECURSION: usize = 200;
 
 /// An environment without templates and without a limit.
 pub(super) fn environment() -> Result<Environment<'static>, Error> {
@@ -21,30 +27,40 @@ pub(super) fn environment() -> Result<Environment<'static>, Error> {
     environment.add_function("raise_exception", raise_exception);
     environment.add_function("strftime_now", |format: String| strftime_now(&format));
     environment.add_filter("tojson", tojson);
+    environment.add_function(BOUNDED, bounded);
+    environment.set_formatter(format);
+    environment.set_recursion_limit(RECURSION);
     Ok(environment)
 }
 
-/// Transformers marks what a model is trained on with `generation` blocks, which render as they are.
-pub(super) fn without_generation_blocks(source: &str) -> String {
-    let mut text = String::new();
-    let mut rest = source;
-    while let Some((before, after)) = rest.split_once("{%") {
-        text.push_str(before);
-        text.push_str("{%");
-        let Some((tag, following)) = after.split_once("%}") else {
-            rest = after;
-            break;
-        };
-        match tag.trim_matches(['-', '+']).trim() {
-            "generation" => text.push_str(&tag.replace("generation", "if true")),
-            "endgeneration" => text.push_str(&tag.replace("endgeneration", "endif")),
-            _ => text.push_str(tag),
-        }
-        text.push_str("%}");
-        rest = following;
+/// Counts the parts of a value as fuel, and refuses one that goes deep: minijinja recurses into values.
+pub(super) fn charge(state: &State, value: &Value, depth: usize) -> Result<(), Error> {
+    let kind = value.kind();
+    if !matches!(kind, ValueKind::Map | ValueKind::Seq | ValueKind::Iterable) {
+        return Ok(());
     }
-    text.push_str(rest);
-    text
+    if depth == DEPTH {
+        let message = format!("expected lists and maps at most {DEPTH} deep, found more");
+        return Err(Error::new(ErrorKind::InvalidOperation, message));
+    }
+    for item in value.try_iter()? {
+        state.consume_fuel(1)?;
+        match kind {
+            ValueKind::Map => charge(state, &value.get_item(&item)?, depth + 1)?,
+            _ => charge(state, &item, depth + 1)?,
+        }
+    }
+    Ok(())
+}
+
+fn bounded(state: &State, value: Value) -> Result<Value, Error> {
+    charge(state, &value, 0)?;
+    Ok(value)
+}
+
+fn format(output: &mut Output, state: &mut State, value: &Value) -> Result<(), Error> {
+    charge(state, value, 0)?;
+    escape_formatter(output, state, value)
 }
 
 fn raise_exception(message: String) -> Result<Value, Error> {

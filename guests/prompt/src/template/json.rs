@@ -1,20 +1,21 @@
 //! JSON as Python's `json.dumps` writes it, with its keyword arguments; the filter of the same name in
 //! minijinja escapes for HTML.
 
+use super::dialect::charge;
 use minijinja::value::{Kwargs, Value, ValueKind};
-use minijinja::{Error, ErrorKind};
+use minijinja::{Error, ErrorKind, State};
 
-/// How deep lists and maps may be in each other. The rest of the stack is the template's.
-const DEPTH: usize = 100;
 /// The widest indent: a hostile template asks for gigabytes of spaces.
 const WIDEST: usize = 64;
 
 /// The filter `tojson`. As in transformers, characters beyond ASCII stay unless `ensure_ascii` is set.
 pub(super) fn tojson(
+    state: &State,
     value: &Value,
     indent: Option<Value>,
     arguments: Kwargs,
 ) -> Result<String, Error> {
+    charge(state, value, 0)?;
     let indent = match indent {
         Some(indent) => Some(indent),
         None => arguments.get::<Option<Value>>("indent")?,
@@ -107,10 +108,6 @@ impl Writer {
         items: Vec<Value>,
         write: impl Fn(&mut Self, &Value) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        if self.depth == DEPTH {
-            let message = format!("expected JSON at most {DEPTH} lists and maps deep, found more");
-            return Err(invalid(message));
-        }
         self.text.push(open);
         self.depth += 1;
         for (i, item) in items.iter().enumerate() {

@@ -3,6 +3,11 @@
 use super::*;
 use crate::clock::strftime_now;
 
+mod dialect;
+mod hostile;
+mod source;
+mod tools;
+
 fn user(text: &str) -> Message {
     Message::new(Role::User, text)
 }

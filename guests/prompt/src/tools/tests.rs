@@ -4,6 +4,7 @@ use super::*;
 use crate::message::Tool;
 
 mod arbitrary;
+mod text;
 
 /// A call, as `id name arguments`, or a text.
 #[derive(Clone, Copy)]
@@ -144,52 +145,6 @@ fn hermes() {
 }
 
 #[test]
-fn what_is_no_call_is_text() {
-    for text in [
-        "",
-        " \n",
-        "a < b <tool_",
-        "the <tool_call> tag",
-        "<tool_call>",
-        "<tool_call>\n{\"name\": ",
-        "<tool_call>{\"name\": f}</tool_call>",
-        "<tool_call>{\"name\": \"f</tool_call>",
-        "<tool_call>{\"arguments\": {}}</tool_call> and",
-        "<tool_call>{\"name\": \"f\", \"arguments\": [1]}</tool_call>",
-        "<tool_call>[]</tool_call>",
-        "<tool_call>[{\"name\": \"f\"}, 1]</tool_call>",
-        "<tool_call>{\"name\": \"\"}</tool_call>",
-        "<tool_call><function=f>\n<parameter=a>1",
-    ] {
-        let expected: &[Is<'_>] = match text {
-            "" => &[],
-            text => &[Text(text)],
-        };
-        check(Format::Hermes, text, expected);
-    }
-}
-
-#[test]
-fn a_malformed_call_does_not_hide_the_next() {
-    let bad = "<tool_call>{\"name\": \"f</tool_call>\n";
-    let good = "<tool_call>{\"name\": \"f\"}</tool_call>";
-    for bad in [
-        bad,
-        "<tool_call>{\"name\": f}</tool_call>\n",
-        "<tool_call><tool_call",
-        "<tool_call>",
-    ] {
-        // A string goes on to the end of its line.
-        let bad = &*bad.replace("f</tool_call>\n", "f\n</tool_call>\n");
-        check(
-            Format::Hermes,
-            &format!("{bad}{good}"),
-            &[Text(bad), Call("call_0", "f", "{}")],
-        );
-    }
-}
-
-#[test]
 fn llama() {
     let one = r#"{"name": "weather", "parameters": {"city": "Paris"}}"#;
     let call = Call("call_0", "weather", PARIS);
@@ -314,6 +269,12 @@ fn granite_and_phi() {
         &format!("<tool_call>{list}</tool_call>"),
         &call,
     );
+    check(Format::Granite, &format!("functools{list}"), &call);
+    check(
+        Format::Granite,
+        "functools [1] is",
+        &[Text("functools [1] is")],
+    );
 }
 
 #[test]
@@ -407,18 +368,35 @@ fn qwen_coder() {
 }
 
 #[test]
-fn text_is_not_held_back_longer_than_it_must_be() {
-    let mut parser = Parser::new(Format::Hermes, &[]);
-    assert_eq!(parser.push("1 < 2 <"), pieces(&[Text("1 < 2 ")]));
-    assert_eq!(parser.push("tool"), []);
-    assert_eq!(
-        parser.push("box> <tool_call> x"),
-        pieces(&[Text("<toolbox> <tool_call> x")])
-    );
-    assert_eq!(
-        parser.push("<tool_call>{\"name\": \"f\"}"),
-        pieces(&[Call("call_0", "f", "{}")])
-    );
-    assert_eq!(parser.push("\n</tool_"), []);
-    assert_eq!(parser.end(), pieces(&[Text("\n</tool_")]));
+fn formats_of_templates() {
+    for (source, format) in [
+        ("{{ '<tool_call>' }}", Some(Format::Hermes)),
+        (
+            "{{ '<tool_call>\n<function=' + name + '>\n<parameter=' }}",
+            Some(Format::QwenCoder),
+        ),
+        (
+            "{{ '<|python_tag|>' }}{{ '<function=' }}",
+            Some(Format::Llama),
+        ),
+        ("{{ '<|start_header_id|>ipython' }}", Some(Format::Llama)),
+        (
+            "{{ '[AVAILABLE_TOOLS]' }}{{ '[TOOL_CALLS]' }}",
+            Some(Format::Mistral),
+        ),
+        ("{{ '<｜tool▁call▁begin｜>' }}", Some(Format::DeepSeek)),
+        ("{{ '<|tool_call|>' }}", Some(Format::Granite)),
+        ("{{ 'functools[' }}", Some(Format::Granite)),
+        (
+            "{{ 'Action: ```json' }}{{ 'tool_name' }}",
+            Some(Format::Command),
+        ),
+        ("{{ '<|START_ACTION|>' }}", Some(Format::Command)),
+        ("{{ '>>>' + recipient }}", Some(Format::Functionary)),
+        ("{{ '<function=' }}", Some(Format::Functionary)),
+        (crate::CHATML, None),
+        ("", None),
+    ] {
+        assert_eq!(Format::of_template(source), format, "{source}");
+    }
 }
