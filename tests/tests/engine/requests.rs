@@ -299,3 +299,23 @@ fn a_conversation_keeps_what_a_dropped_stream_gave_and_nothing_of_a_failure() {
         }
     }
 }
+
+#[test]
+fn a_model_without_a_template_gets_chatml() {
+    // ChatML's prompts end with a line end.
+    let model = TinyModel::new().following(b'\n', b'a');
+    let (_folder, registry) = tiny(&model);
+    let mut llm = Llm::new(registry);
+    let handle = llm.open(None, None).unwrap();
+    assert_eq!(llm.info(handle).chat_template, None);
+    let messages = [user("Hello")];
+    let prompt = llm.render(handle, &messages, &options()).unwrap();
+    assert_eq!(
+        prompt,
+        "<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n"
+    );
+    let tokens = llm.tokenize(handle, &prompt, true);
+    assert_eq!(llm.detokenize(handle, &tokens).unwrap(), prompt.as_bytes());
+    let answer = llm.chat(handle, &messages, &options()).unwrap();
+    assert_eq!(answer.text, continuation(&model, b'\n', 32));
+}
