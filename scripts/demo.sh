@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A legacy program, written on the crate `wasmedge-wasi-nn`, becomes a component and answers with a real
-# model; then tokens per second.
+# model; then tokens per second. Then an app of the LLM interface asks the same model through the engine.
 #
 # Usage: scripts/demo.sh [QUESTION]     TOKENS=128 is the longest answer
 set -euo pipefail
@@ -55,3 +55,10 @@ tokens = json.loads(metadata[-1].removeprefix("[metadata] "))["output_tokens"]
 print(f"\nThe first token came after {first - started:.2f} s, the loading of the model included;")
 print(f"{tokens} tokens in all, {(tokens - 1) / max(last - first, 1e-9):.1f} tokens per second after the first.")
 PYTHON
+
+whole=$target/demo/ask.whole.wasm
+say "llm-wasi compose examples/wasm/ask.wasm --system-prompt \"…\" -o ask.whole.wasm"
+"$llm_wasi" compose examples/wasm/ask.wasm --temperature 0 --max-tokens 64 \
+  --system-prompt "You answer in one short sentence." -o "$whole"
+say "llm-wasi run --nn-preload default:GGML:AUTO:$(basename "$model") ask.whole.wasm \"What is the capital of France?\""
+"$llm_wasi" run --nn-preload "default:GGML:AUTO:$model" "$whole" "What is the capital of France?"

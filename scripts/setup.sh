@@ -10,6 +10,7 @@
 #   orientation      the same, converted for OpenVINO, as a folder
 #   minilm           all-MiniLM-L6-v2 for embeddings of sentences, as ONNX
 #   magika           a classifier of files, as ONNX
+#   templates        chat templates of many models, as a folder
 #   tools            the released command lines of Wasmtime and wasm-tools, and OpenVINO
 #   deny             cargo-deny
 #   vulkan           what llama.cpp's Vulkan build takes, as a folder for VULKAN_SDK
@@ -103,6 +104,16 @@ minilm() {
 
 magika() {
   file_of_wheel "$cache/magika.onnx" "$magika_digest" magika magika/models/standard_v3_3/model.onnx
+}
+
+templates() {
+  local folder=$cache/templates
+  if [ ! -d "$folder" ]; then
+    wheel axolotl "$cache/axolotl"
+    mv "$cache/axolotl/axolotl/utils/chat_templates/templates" "$folder"
+    rm -rf "$cache/axolotl"
+  fi
+  printf '%s\n' "$folder"
 }
 
 onnxruntime() {
@@ -238,7 +249,7 @@ vulkan_driver() {
 [ $# -gt 0 ] || set -- help
 for part; do
   case $part in
-  build | model | onnxruntime | openvino | orientation | minilm | magika | tools | deny | vulkan) "$part" ;;
+  build | model | onnxruntime | openvino | orientation | minilm | magika | templates | tools | deny | vulkan) "$part" ;;
   orientation-onnx) orientation_onnx ;;
   vulkan-driver) vulkan_driver ;;
   *)

@@ -69,9 +69,10 @@ part LLM_WASI_ORIENTATION orientation-onnx
 part LLM_WASI_ORIENTATION_IR orientation
 part LLM_WASI_MINILM minilm
 part LLM_WASI_MAGIKA magika
+part LLM_WASI_TEMPLATES templates
 
 check "format" cargo fmt --all --check
-check "format of the guests" cargo fmt --manifest-path guests/Cargo.toml --check
+check "format of the guests" cargo fmt --all --manifest-path guests/Cargo.toml --check
 check "documents" python3 scripts/check_docs.py
 if deny=$(scripts/setup.sh deny); then
   # Not `advisories`: those change without the code; `make advisories` asks for them.

@@ -31,6 +31,8 @@ need() {
 
 # rust_wasm WORKSPACE TRIPLE PACKAGE...: builds packages of a cargo workspace.
 #
+# Those are commands, or reactors if `kind` is `reactor`.
+#
 # With rustc's own standard library for the target, or else with Debian's rustc-web, which builds that
 # as well: with panic = "abort", and linked with Debian's wasi-libc.
 rust_wasm() (
@@ -68,7 +70,7 @@ rust_wasm() (
         wasm32-wasip1)
             export CARGO_TARGET_WASM32_WASIP1_LINKER="$linker"
             library=std,panic_abort
-            remap="$remap -Clink-self-contained=no -Lnative=$libc -Clink-arg=$libc/crt1-command.o"
+            remap="$remap -Clink-self-contained=no -Lnative=$libc -Clink-arg=$libc/crt1-${kind:-command}.o"
             ;;
         *)
             export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER="$linker"

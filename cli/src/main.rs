@@ -56,6 +56,8 @@ Exit status: 0 for success, 1 for an error, 2 for wrong usage; `run` gives the p
 enum Command {
     Adapter(commands::adapter::Opts),
     Componentize(commands::componentize::Opts),
+    Compose(Box<commands::compose::Opts>),
+    Configure(Box<commands::configure::Opts>),
     Inspect(commands::inspect::Opts),
     Check(commands::check::Opts),
     Run(commands::run::Opts),
@@ -80,6 +82,8 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Adapter(opts) => opts.run(),
         Command::Componentize(opts) => opts.run(),
+        Command::Compose(opts) => opts.run(),
+        Command::Configure(opts) => opts.run(),
         Command::Inspect(opts) => opts.run(),
         Command::Check(opts) => opts.run(),
         Command::Run(opts) => opts.run(),

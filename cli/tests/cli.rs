@@ -163,7 +163,16 @@ fn snapshot(name: &str, cases: &[&[&str]]) {
 #[test]
 fn help() {
     snapshot("help.txt", &[&["--help"], &["-h"], &[]]);
-    for command in ["adapter", "componentize", "inspect", "check", "run", "chat"] {
+    for command in [
+        "adapter",
+        "componentize",
+        "compose",
+        "configure",
+        "inspect",
+        "check",
+        "run",
+        "chat",
+    ] {
         snapshot(&format!("help-{command}.txt"), &[&[command, "--help"]]);
     }
 }

@@ -19,7 +19,7 @@ pub mod lists {
             package llm-wasi:host;
             world host {
                 include wasi:nn/ml@0.2.0-rc-2024-10-28;
-                include llm-wasi:nn/extended@0.1.0;
+                include llm-wasi:nn/language-models@0.1.0;
             }
         ",
         world: "llm-wasi:host/host",

@@ -5,7 +5,7 @@
 //! one copy each way.
 
 use crate::backend::ExecutionContext;
-use crate::bindings::lists::llm_wasi::nn::{errors, graph, inference};
+use crate::bindings::lists::llm_wasi::nn::{errors, graph, inference, language};
 use crate::bindings::lists::wasi::nn::{graph as wasi_graph, tensor};
 use crate::linker::{GraphResource, HasNn};
 use crate::{Bytes, Error, ErrorCode, NnView, Tensor};
@@ -30,6 +30,7 @@ pub(crate) fn add_to_linker<T: Send + 'static>(
 ) -> wasmtime::Result<()> {
     errors::add_to_linker::<T, HasNn>(linker, get)?;
     graph::add_to_linker::<T, HasNn>(linker, get)?;
+    language::add_to_linker::<T, HasNn>(linker, get)?;
     add_inference(linker, get)
 }
 
@@ -182,7 +183,7 @@ fn set_input<T: 'static>(
 }
 
 impl NnView<'_> {
-    fn extension_error(
+    pub(crate) fn extension_error(
         &mut self,
         operation: &str,
         error: Error,
@@ -203,7 +204,7 @@ impl NnView<'_> {
     }
 
     /// Calls `function` with the context and turns its failure into a resource.
-    fn run<V>(
+    pub(crate) fn run<V>(
         &mut self,
         operation: &str,
         context: &Borrowed,

@@ -21,6 +21,7 @@ mod error;
 mod extension;
 mod files;
 pub mod gguf;
+mod language;
 mod linker;
 mod monitor;
 mod preload;

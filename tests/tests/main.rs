@@ -4,6 +4,7 @@ mod determinism;
 mod differences;
 mod differential;
 mod embedding_guide;
+mod engine;
 mod fixtures;
 mod leaks;
 mod matrix;

@@ -4,14 +4,13 @@
 //! travels:
 //!
 //! 1. `input` reads it, and `command` tells a command from a prompt.
-//! 2. `session` keeps the `history`, which `template` renders for the model.
+//! 2. `session` keeps the `history`, which the model's chat template (crate `prompt`) renders.
 //! 3. `nn` is the model: it gives one token after the other.
-//! 4. `text` makes characters of them, and `output` shows these.
+//! 4. `prompt::Text` makes characters of them, and `output` shows these.
 //!
 //! `settings` come from the host.
 
 mod bindings;
-mod clock;
 mod command;
 mod history;
 mod input;
@@ -21,8 +20,6 @@ mod output;
 mod session;
 mod settings;
 mod stats;
-mod template;
-mod text;
 
 use nn::Nn;
 use output::Output;

@@ -15,8 +15,7 @@ use crate::model::{Model, Stop};
 use crate::output::Output;
 use crate::settings::{KnownOption, Settings};
 use crate::stats::{Measure, Stats};
-use crate::template::{CHATML, Template};
-use crate::text::Text;
+use prompt::{CHATML, Options, Template, Text};
 use serde_json::{Map, Value};
 use std::io;
 use std::time::Instant;
@@ -188,7 +187,7 @@ impl<M: Model> Session<M> {
     fn render(&self, prompt: &str) -> Result<String, String> {
         let rendered = self
             .template
-            .prompt(&self.history.messages(prompt))
+            .prompt(&self.history.messages(prompt), &[], &Options::default())
             .map_err(|error| format!("the chat template cannot be used: {error}"))?;
         let without = self
             .tokenizer_bos

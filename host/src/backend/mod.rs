@@ -18,6 +18,7 @@ use std::sync::Arc;
 pub mod device;
 #[cfg(feature = "ggml")]
 pub mod ggml;
+pub mod language;
 #[cfg(feature = "onnx")]
 pub mod onnx;
 #[cfg(feature = "openvino")]
@@ -26,6 +27,7 @@ pub mod openvino;
 mod tensors;
 
 pub use device::{Device, DeviceKind, DeviceMemory};
+pub use language::{LanguageContext, LanguageModel};
 
 /// The format of a model's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -190,6 +192,11 @@ pub trait Backend: Send + Sync {
 pub trait Graph: Send + Sync {
     /// Makes a context in which this model can compute. The context keeps what it needs of the graph.
     fn init_execution_context(&self) -> Result<Box<dyn ExecutionContext>, Error>;
+
+    /// The same model as a language model, if it is one.
+    fn language(&self) -> Option<&dyn LanguageModel> {
+        None
+    }
 }
 
 /// A place to compute with one graph. Inputs stay until they are set again, outputs until the next
@@ -249,6 +256,11 @@ pub trait ExecutionContext: Send {
     /// What the last step added to output `index`.
     fn step_output(&self, index: u32) -> Result<Bytes, Error> {
         self.output(index)
+    }
+
+    /// The same context as one of a language model, if it is one.
+    fn language(&mut self) -> Option<&mut dyn LanguageContext> {
+        None
     }
 }
 

@@ -10,12 +10,13 @@
 //! A computation goes on with the options that it started with; input 1 counts from the next one.
 
 use super::embedding;
+use super::language::{check_generates, check_length};
 use super::options::Options;
 use super::prompt::Prompt;
 use super::sampler::Sampler;
 use super::session::{Session, Settings, context_full};
 use super::weights::{Origin, Weights};
-use crate::backend::{ExecutionContext, no_output_yet, no_such_output};
+use crate::backend::{ExecutionContext, LanguageContext, no_output_yet, no_such_output};
 use crate::{Bytes, Error, ErrorCode, OutputDescription, Tensor, TensorType};
 use llama_cpp_2::token::LlamaToken;
 use std::io::Write;
@@ -29,14 +30,14 @@ const LLAMA_COMMIT: &str = "llama-cpp-sys-2 0.1.161";
 
 pub(super) struct Context {
     origin: Origin,
-    weights: Arc<Weights>,
+    pub(super) weights: Arc<Weights>,
     /// What the graph was loaded with.
     base: Options,
     /// The same, changed by input 1.
     options: Options,
     /// Input 0.
-    prompt: Option<Prompt>,
-    session: Option<Session>,
+    pub(super) prompt: Option<Prompt>,
+    pub(super) session: Option<Session>,
     running: Option<Running>,
     /// Output 0; empty before a computation, as in WasmEdge.
     text: Bytes,
@@ -44,7 +45,12 @@ pub(super) struct Context {
     piece: Bytes,
     /// Output 2.
     embedding: Option<Bytes>,
-    generated: usize,
+    /// The token that the last step chose, as long as the session has the logits of its place.
+    pub(super) chosen: Option<LlamaToken>,
+    /// How many of the prompt's tokens the session held already.
+    pub(super) cached: usize,
+    /// The tokens of output 0.
+    pub(super) generated: Vec<LlamaToken>,
 }
 
 /// A computation that has begun.
@@ -68,18 +74,14 @@ impl Context {
             text: Bytes::default(),
             piece: Bytes::default(),
             embedding: None,
-            generated: 0,
+            chosen: None,
+            cached: 0,
+            generated: Vec::new(),
         }
     }
 
     fn set_prompt(&mut self, data: &[u8]) -> Result<(), Error> {
-        // llama.cpp counts in `i32`.
-        if i32::try_from(data.len()).is_err() {
-            return Err(Error::new(
-                ErrorCode::TooLarge,
-                format!("expected a prompt below 2 GiB, found {} bytes", data.len()),
-            ));
-        }
+        check_length(data.len())?;
         let text = String::from_utf8_lossy(data);
         if matches!(text, std::borrow::Cow::Owned(_)) {
             tracing::debug!("the prompt is not UTF-8: invalid bytes are replaced by U+FFFD");
@@ -87,13 +89,14 @@ impl Context {
         self.running = None;
         // A prompt that is refused leaves none: not the one before either.
         self.prompt = None;
-        self.prompt = Some(Prompt::read(
-            &text,
-            &self.options,
-            &self.origin,
-            &self.weights,
-        )?);
+        let prompt = Prompt::read(&text, &self.options, &self.origin, &self.weights)?;
+        self.replace_prompt(prompt);
         Ok(())
+    }
+
+    pub(super) fn replace_prompt(&mut self, prompt: Prompt) {
+        self.running = None;
+        self.prompt = Some(prompt);
     }
 
     /// Changes the options, and the model with them where they concern it.
@@ -101,6 +104,7 @@ impl Context {
         if !options.load_alike(&self.options) {
             // Freed first, since both may not fit into memory.
             self.running = None;
+            self.chosen = None;
             self.session = None;
             self.weights = self.origin.weights(&options)?;
         }
@@ -114,16 +118,27 @@ impl Context {
             return Err(Error::invalid("the prompt (input 0) is not set"));
         };
         prompt.check(&self.weights)?;
+        self.session()?;
+        match (&self.prompt, &mut self.session) {
+            (Some(prompt), Some(session)) => Ok((prompt, session)),
+            _ => Err(Error::invalid("the prompt (input 0) is not set")),
+        }
+    }
+
+    /// A session for the options in force.
+    pub(super) fn session(&mut self) -> Result<&mut Session, Error> {
         let settings = Settings::new(&self.options);
         let session = match self.session.take() {
             Some(session) if session.settings == settings => session,
             // The old one goes first: both together may not fit into memory.
             old => {
+                self.running = None;
+                self.chosen = None;
                 drop(old);
                 Session::new(&self.weights, settings)?
             }
         };
-        Ok((prompt, self.session.insert(session)))
+        Ok(self.session.insert(session))
     }
 
     /// Ends a computation and empties the outputs.
@@ -132,19 +147,22 @@ impl Context {
         self.text = Bytes::default();
         self.piece = Bytes::default();
         self.embedding = None;
-        self.generated = 0;
+        self.chosen = None;
+        self.cached = 0;
+        self.generated.clear();
     }
 
     /// Evaluates the prompt. The outputs of the computation before are gone even if that fails, as in
     /// WasmEdge.
     fn start(&mut self) -> Result<(), Error> {
         self.clear();
-        self.check_generates()?;
+        check_generates(&self.weights.model)?;
         let sampler = Sampler::new(&self.weights.model, &self.options)?;
         let ctx_shift = self.options.ctx_shift;
         let monitor = self.origin.monitor.clone();
         let (prompt, session) = self.prepare()?;
-        prompt.evaluate(session, &monitor)?;
+        let cached = prompt.evaluate(session, &monitor)?;
+        self.cached = cached;
         self.running = Some(Running {
             sampler,
             next: None,
@@ -165,7 +183,7 @@ impl Context {
             self.running = None;
         }
         if self.options.enable_debug_log {
-            tracing::info!("step {}: `{}`", self.generated, piece.escape_ascii());
+            tracing::info!("step {}: `{}`", self.generated.len(), piece.escape_ascii());
         }
         Arc::make_mut(&mut self.text).extend_from_slice(&piece);
         self.piece = Arc::new(piece);
@@ -182,11 +200,13 @@ impl Context {
         };
         let monitor = &self.origin.monitor;
         monitor.check()?;
+        self.chosen = None;
         if let Some(token) = running.next.take() {
             session.evaluate(&[token], monitor)?;
         }
         let token = running.sampler.sample(session.context())?;
-        self.generated += 1;
+        self.chosen = Some(token);
+        self.generated.push(token);
         let vocab = self.weights.model.vocab();
         let piece = vocab.token_to_piece(token, true, None);
         let goes_on = if vocab.is_eog(token) {
@@ -206,7 +226,7 @@ impl Context {
 
     /// Whether `n-predict` allows no further token. A negative one is no limit.
     fn is_long_enough(&self) -> bool {
-        usize::try_from(self.options.n_predict).is_ok_and(|limit| self.generated >= limit)
+        usize::try_from(self.options.n_predict).is_ok_and(|limit| self.generated.len() >= limit)
     }
 
     fn generate(&mut self) -> Result<(), Error> {
@@ -230,7 +250,7 @@ impl Context {
             }
         };
         self.running = None;
-        let (count, seconds) = (self.generated, started.elapsed().as_secs_f64());
+        let (count, seconds) = (self.generated.len(), started.elapsed().as_secs_f64());
         if self.options.enable_log {
             tracing::info!("generated {count} tokens in {seconds:.3} s");
         } else {
@@ -272,39 +292,10 @@ impl Context {
         Ok(())
     }
 
-    /// llama.cpp aborts when a model that only encodes is asked for a token.
-    fn check_generates(&self) -> Result<(), Error> {
-        let model = &self.weights.model;
-        let architecture = model
-            .meta_val_str("general.architecture")
-            .unwrap_or_default();
-        let causal = model
-            .meta_val_str(&format!("{architecture}.attention.causal"))
-            .map_or(true, |value| value != "false");
-        if architecture.starts_with("t5") {
-            return Err(Error::new(
-                ErrorCode::UnsupportedOperation,
-                format!(
-                    "models of architecture {architecture}, with an encoder, are not supported"
-                ),
-            ));
-        }
-        if !causal || architecture.contains("bert") {
-            return Err(Error::new(
-                ErrorCode::UnsupportedOperation,
-                format!(
-                    "a model of architecture {architecture} generates no text: set option `embedding` \
-                     to true"
-                ),
-            ));
-        }
-        Ok(())
-    }
-
     /// The token counts, as WasmEdge writes them.
     fn metadata(&self) -> Vec<u8> {
         let input = self.prompt.as_ref().map_or(0, Prompt::text_tokens);
-        let output = self.generated;
+        let output = self.generated.len();
         format!(
             "{{\"input_tokens\": {input}, \"output_tokens\": {output}, \
              \"llama_build_number\": 0, \"llama_commit\": \"{LLAMA_COMMIT}\"}}"
@@ -365,6 +356,10 @@ impl ExecutionContext for Context {
     fn finish(&mut self) -> Result<(), Error> {
         self.clear();
         Ok(())
+    }
+
+    fn language(&mut self) -> Option<&mut dyn LanguageContext> {
+        Some(self)
     }
 
     fn outputs(&self) -> u32 {

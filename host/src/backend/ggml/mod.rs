@@ -11,6 +11,7 @@ mod context;
 mod embedding;
 #[cfg(feature = "images")]
 mod images;
+mod language;
 mod log;
 mod memory;
 pub mod options;
@@ -23,7 +24,9 @@ mod session;
 mod vulkan;
 mod weights;
 
-use super::{Backend, Device, Encoding, ExecutionContext, Graph, LoadRequest, Source};
+use super::{
+    Backend, Device, Encoding, ExecutionContext, Graph, LanguageModel, LoadRequest, Source,
+};
 use crate::gguf::{Gguf, Part};
 use crate::{Error, ErrorCode};
 use context::Context;
@@ -129,6 +132,10 @@ impl Graph for GgmlGraph {
             self.weights.clone(),
             self.options.clone(),
         )))
+    }
+
+    fn language(&self) -> Option<&dyn LanguageModel> {
+        Some(self)
     }
 }
 

@@ -66,18 +66,25 @@ impl Prompt {
         }
     }
 
-    /// Evaluates the prompt, but for what the session holds already.
-    pub(super) fn evaluate(&self, session: &mut Session, monitor: &Monitor) -> Result<(), Error> {
+    /// Evaluates the prompt, but for what the session holds already. Gives how many tokens that are.
+    pub(super) fn evaluate(
+        &self,
+        session: &mut Session,
+        monitor: &Monitor,
+    ) -> Result<usize, Error> {
         match self {
             Self::Text(tokens) => {
                 check_fits(tokens.len(), session)?;
                 session.keep_prefix_of(tokens);
-                session.evaluate(&tokens[session.len()..], monitor)
+                let cached = session.len();
+                session.evaluate(&tokens[cached..], monitor)?;
+                Ok(cached)
             }
             #[cfg(feature = "images")]
             Self::Image(prompt) => {
                 check_fits(prompt.tokens(), session)?;
-                prompt.evaluate(session, monitor)
+                prompt.evaluate(session, monitor)?;
+                Ok(0)
             }
         }
     }

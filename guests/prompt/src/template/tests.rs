@@ -1,6 +1,12 @@
 //! Templates of well-known models, written after the formats that their authors document.
 
 use super::*;
+use crate::clock::strftime_now;
+
+mod dialect;
+mod hostile;
+mod source;
+mod tools;
 
 fn user(text: &str) -> Message {
     Message::new(Role::User, text)
@@ -25,7 +31,11 @@ fn conversation() -> Vec<Message> {
 }
 
 fn prompt(source: &str, messages: &[Message]) -> String {
-    template(source).prompt(messages).unwrap()
+    render(&template(source), messages).unwrap()
+}
+
+fn render(template: &Template, messages: &[Message]) -> Result<String, String> {
+    template.prompt(messages, &[], &Options::default())
 }
 
 fn template(source: &str) -> Template {
@@ -111,9 +121,7 @@ fn llama_2() {
         "<s>[INST] <<SYS>>\nBe brief.\n<</SYS>>\n\nHi [/INST] Hello. </s><s>[INST] Bye [/INST]";
     assert_eq!(prompt(LLAMA_2, &conversation()), expected);
     assert_eq!(template(LLAMA_2).end_of_answer().unwrap(), "</s>");
-    let error = template(LLAMA_2)
-        .prompt(&[assistant("Hello.")])
-        .unwrap_err();
+    let error = render(&template(LLAMA_2), &[assistant("Hello.")]).unwrap_err();
     assert!(error.starts_with("Roles must alternate"), "{error}");
     assert!(error.contains("line 11"), "{error}");
 }
@@ -212,7 +220,7 @@ fn pythons_methods_slices_and_generation_blocks() {
 fn json_is_pythons() {
     let source =
         "{{ messages[0].content | tojson }} {{ {'a': [1, none, true]} | tojson(indent=4) }}";
-    let expected = r#""<a & 'b'>\n\"ä\"" {"a": [1, null, true]}"#;
+    let expected = "\"<a & 'b'>\\n\\\"ä\\\"\" {\n    \"a\": [\n        1,\n        null,\n        true\n    ]\n}";
     assert_eq!(prompt(source, &[user("<a & 'b'>\n\"ä\"")]), expected);
 }
 
@@ -233,9 +241,7 @@ fn a_template_without_an_end_of_answers() {
 fn broken_templates_are_told() {
     let error = Template::new("a\n{% if %}", "", "").err().unwrap();
     assert!(error.contains("line 2"), "{error}");
-    let error = template("{{ messages.x.y }}")
-        .prompt(&[user("")])
-        .unwrap_err();
+    let error = render(&template("{{ messages.x.y }}"), &[user("")]).unwrap_err();
     assert!(error.contains("undefined"), "{error}");
 }
 
@@ -243,11 +249,8 @@ fn broken_templates_are_told() {
 fn endless_templates_end() {
     let endless = "{% for a in range(10000) %}{% for b in range(10000) %}{% for c in range(10000) %}\
         {% endfor %}{% endfor %}{% endfor %}";
-    let error = template(endless).prompt(&[user("")]).unwrap_err();
+    let error = render(&template(endless), &[user("")]).unwrap_err();
     assert!(error.contains("fuel"), "{error}");
-    assert!(
-        template("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}")
-            .prompt(&[user("")])
-            .is_err()
-    );
+    let recursive = template("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}");
+    assert!(render(&recursive, &[user("")]).is_err());
 }

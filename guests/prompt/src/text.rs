@@ -1,7 +1,7 @@
 //! A text that arrives in pieces: half characters and what may become a stop text are held back.
 
 /// The text so far.
-pub(crate) struct Text {
+pub struct Text {
     /// Texts that end it and are no part of it.
     stops: Vec<String>,
     /// The start of a character.
@@ -14,7 +14,7 @@ pub(crate) struct Text {
 }
 
 impl Text {
-    pub(crate) fn new(stops: &[&str]) -> Self {
+    pub fn new(stops: &[&str]) -> Self {
         Self {
             stops: stops
                 .iter()
@@ -29,7 +29,7 @@ impl Text {
     }
 
     /// Takes a piece, and gives what can be shown now.
-    pub(crate) fn push(&mut self, piece: &[u8]) -> &str {
+    pub fn push(&mut self, piece: &[u8]) -> &str {
         let from = self.given.len();
         if self.stopped {
             return "";
@@ -53,12 +53,12 @@ impl Text {
     }
 
     /// Whether a stop text was found: there will be nothing more.
-    pub(crate) fn stopped(&self) -> bool {
+    pub fn stopped(&self) -> bool {
         self.stopped
     }
 
     /// The text has ended: gives what was held back.
-    pub(crate) fn end(&mut self) -> &str {
+    pub fn end(&mut self) -> &str {
         let from = self.given.len();
         self.given.push_str(&self.held);
         self.given.push_str(&String::from_utf8_lossy(&self.bytes));
@@ -68,13 +68,13 @@ impl Text {
     }
 
     /// All of it, to go on from. Half a character is left out and forgotten.
-    pub(crate) fn so_far(&mut self) -> String {
+    pub fn so_far(&mut self) -> String {
         self.bytes.clear();
         format!("{}{}", self.given, self.held)
     }
 
     /// What has been given out.
-    pub(crate) fn given(&self) -> &str {
+    pub fn given(&self) -> &str {
         &self.given
     }
 

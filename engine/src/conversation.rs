@@ -1,0 +1,171 @@
+//! A chat that remembers, in a context of its own.
+
+use crate::bindings::exports::llm_wasi::llm::generation::{Message, Options, Part, Role};
+use crate::failure::{Failure, invalid};
+use crate::generation::{Generated, Generation, Source};
+use crate::model::Model;
+use crate::nn::Context;
+use crate::request::Request;
+use std::cell::RefCell;
+use std::rc::Rc;
+
+pub(crate) struct Conversation {
+    model: Rc<Model>,
+    options: Options,
+    messages: Vec<Message>,
+    /// None before the first turn, and while one has it.
+    context: Option<Context>,
+    /// Whether an answer is on its way.
+    answering: bool,
+    /// What the context holds, and the text of it.
+    tokens: Vec<u32>,
+    text: Vec<u8>,
+}
+
+/// An answer that a conversation waits for.
+pub(crate) struct Turn {
+    conversation: Rc<RefCell<Conversation>>,
+    model: Rc<Model>,
+    context: Option<Context>,
+    message: Message,
+    tokens: Vec<u32>,
+    prompt: String,
+}
+
+impl Conversation {
+    pub(crate) fn begin(
+        model: Rc<Model>,
+        messages: Vec<Message>,
+        options: Options,
+    ) -> Result<Self, Failure> {
+        let request = Request::new(&model, &options, true)?;
+        if !messages.is_empty() {
+            // What the template does not take is said now.
+            model.render(&messages, &request)?;
+        }
+        Ok(Self {
+            model,
+            options,
+            messages,
+            context: None,
+            answering: false,
+            tokens: Vec::new(),
+            text: Vec::new(),
+        })
+    }
+
+    pub(crate) fn messages(&self) -> &[Message] {
+        &self.messages
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
+
+    pub(crate) fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Says something: the answer begins.
+    pub(crate) fn say(this: &Rc<RefCell<Self>>, message: Message) -> Result<Generation, Failure> {
+        let mut conversation = this.borrow_mut();
+        let Self {
+            model,
+            options,
+            messages,
+            context,
+            answering,
+            tokens,
+            text,
+        } = &mut *conversation;
+        if *answering {
+            return Err(invalid(
+                "message",
+                "expected the stream of the answer before to end or be dropped first",
+            ));
+        }
+        let request = Request::new(model, options, true)?;
+        let mut all = messages.clone();
+        all.push(message.clone());
+        let prompt = model.render(&all, &request)?;
+        // What the context holds need not be read again, and must not: the tokens that a model writes are
+        // not always those that its text is read as.
+        let known = !tokens.is_empty() && prompt.as_bytes().starts_with(text);
+        let rest = known.then(|| prompt.get(text.len()..)).flatten();
+        let prompt_tokens = match rest {
+            Some(rest) => {
+                let mut all = tokens.clone();
+                all.extend(model.tokenize(rest, true)?);
+                all
+            }
+            None => model.tokens_of_prompt(&prompt)?,
+        };
+        let context = match context.take() {
+            Some(context) => context,
+            None => model.context()?,
+        };
+        *answering = true;
+        let turn = Turn {
+            conversation: this.clone(),
+            model: model.clone(),
+            context: Some(context),
+            message,
+            tokens: prompt_tokens.clone(),
+            prompt,
+        };
+        // A turn that cannot start gives its context back, and borrows the conversation for that.
+        drop(conversation);
+        Generation::start(Source::Turn(Box::new(turn)), prompt_tokens, request)
+    }
+}
+
+impl Turn {
+    pub(crate) fn model(&self) -> &Model {
+        &self.model
+    }
+
+    pub(crate) fn context(&self) -> Option<&Context> {
+        self.context.as_ref()
+    }
+
+    /// Gives the context back to the conversation, and with it what was said.
+    pub(crate) fn close(&mut self, generated: Option<Generated>) {
+        let Some(context) = self.context.take() else {
+            return;
+        };
+        let written = context.generated();
+        context.finish();
+        let mut conversation = self.conversation.borrow_mut();
+        conversation.context = Some(context);
+        conversation.answering = false;
+        let Some(generated) = generated else {
+            return;
+        };
+        conversation.messages.push(self.message.clone());
+        conversation.messages.push(Message {
+            role: Role::Assistant,
+            content: vec![Part::Text(generated.text)],
+            tool_calls: generated.calls,
+            tool_call_id: None,
+        });
+        conversation.tokens.clear();
+        conversation.text.clear();
+        if let Ok(mut written) = written {
+            if generated.ended {
+                // The token that ended the text: the next prompt has its text again.
+                written.pop();
+            }
+            conversation.tokens.append(&mut self.tokens);
+            conversation.tokens.extend(written);
+            conversation.text.extend_from_slice(self.prompt.as_bytes());
+            conversation.text.extend_from_slice(&generated.bytes);
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        // Only a turn that could not start still has it.
+        self.close(None);
+    }
+}

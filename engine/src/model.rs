@@ -1,0 +1,338 @@
+//! An opened model: its template, its tokens, its embeddings, and contexts to use again.
+
+use crate::bindings::exports::llm_wasi::llm::generation::{
+    Message as ApiMessage, Part, Role as ApiRole,
+};
+use crate::bindings::exports::llm_wasi::llm::models::{
+    Capabilities, EmbeddingOptions, Embeddings, ModelInfo, ModelOptions,
+};
+use crate::bindings::exports::llm_wasi::llm::types::ModelNotFound;
+use crate::bindings::llm_wasi::llm::configuration;
+use crate::failure::{Failure, invalid};
+use crate::nn::{self, Context, Description, Loaded};
+use crate::request::Request;
+use prompt::{CHATML, Format, Message, Options, Role, Template, ToolCall};
+use serde_json::json;
+use std::cell::RefCell;
+
+/// The context's length unless something else is asked for.
+const CONTEXT_LENGTH: u32 = 4096;
+/// The longest context that can be asked for.
+const MAX_CONTEXT_LENGTH: u32 = 1 << 24;
+/// How many contexts wait for the next request. Each holds a KV cache.
+const POOL: usize = 1;
+
+pub(crate) struct Model {
+    name: String,
+    loaded: Loaded,
+    template: Template,
+    /// How its calls of tools are written.
+    format: Option<Format>,
+    context_length: u32,
+    pool: RefCell<Vec<Context>>,
+    /// The context for embeddings.
+    embedder: RefCell<Option<Context>>,
+}
+
+impl Model {
+    pub(crate) fn open(name: Option<String>, options: &ModelOptions) -> Result<Self, Failure> {
+        let defaults = configuration::get();
+        let name = match name.or(defaults.model) {
+            Some(name) => name,
+            None => nn::names().into_iter().next().ok_or_else(|| {
+                Failure::ModelNotFound(ModelNotFound {
+                    name: String::new(),
+                    available: Vec::new(),
+                })
+            })?,
+        };
+        let asked = options.context_length.or(defaults.context_length);
+        if let Some(found) = asked
+            && !(1..=MAX_CONTEXT_LENGTH).contains(&found)
+        {
+            return Err(invalid(
+                "options.context-length",
+                format!("expected a number from 1 to {MAX_CONTEXT_LENGTH}, found {found}"),
+            ));
+        }
+        // The trained length is known only when the model is loaded; contexts take the option.
+        let loaded = Loaded::new(&name, "{}")?;
+        let trained = loaded.description.context_length;
+        let context_length = asked.unwrap_or(CONTEXT_LENGTH.min(trained.max(1)));
+        let description = &loaded.description;
+        let source = description.chat_template.as_deref().unwrap_or(CHATML);
+        let template = Template::new(source, &description.begin_of_text, &description.end_of_text)
+            .map_err(|error| {
+                Failure::Unsupported(format!(
+                    "the chat template of model `{name}` cannot be read: {error}"
+                ))
+            })?;
+        Ok(Self {
+            format: template
+                .supports_tools()
+                .then(|| Format::of_template(source))
+                .flatten(),
+            name,
+            template,
+            context_length,
+            loaded,
+            pool: RefCell::default(),
+            embedder: RefCell::default(),
+        })
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn description(&self) -> &Description {
+        &self.loaded.description
+    }
+
+    pub(crate) fn info(&self) -> ModelInfo {
+        let description = self.description();
+        let mut capabilities = Capabilities::EMBED;
+        for (has, capability) in [
+            (description.generates, Capabilities::GENERATE),
+            (self.template.supports_system(), Capabilities::SYSTEM_PROMPT),
+            (self.takes_tools(), Capabilities::TOOLS),
+            (description.takes_images, Capabilities::IMAGES),
+        ] {
+            if has {
+                capabilities = capabilities | capability;
+            }
+        }
+        ModelInfo {
+            name: self.name.clone(),
+            architecture: description.architecture.clone(),
+            parameters: description.parameters,
+            context_length: self.context_length,
+            trained_context_length: description.context_length,
+            embedding_length: description.embedding_length,
+            vocabulary_size: description.vocabulary_size,
+            chat_template: description.chat_template.clone(),
+            capabilities,
+        }
+    }
+
+    /// Whether it can be given tools, and its calls be read.
+    pub(crate) fn takes_tools(&self) -> bool {
+        self.format.is_some()
+    }
+
+    pub(crate) fn call_format(&self) -> Option<Format> {
+        self.format
+    }
+
+    /// What a call of a tool begins with, and the name of its arguments, where it is a JSON object.
+    pub(crate) fn start_of_call(&self) -> Option<(&'static str, &'static str)> {
+        match self.format? {
+            Format::Hermes => Some(("<tool_call>\n", "arguments")),
+            Format::Llama => Some(("", "parameters")),
+            _ => None,
+        }
+    }
+
+    /// The text that ends an answer, beside the model's own token for it.
+    pub(crate) fn end_of_answer(&self) -> Option<String> {
+        self.template.end_of_answer()
+    }
+
+    pub(crate) fn tokenize(&self, text: &str, special: bool) -> Result<Vec<u32>, Failure> {
+        self.loaded.tokenize(text, special)
+    }
+
+    pub(crate) fn detokenize(&self, tokens: &[u32]) -> Result<Vec<u8>, Failure> {
+        self.loaded.detokenize(tokens)
+    }
+
+    /// The tokens of a text to continue: with the one that begins texts, and special ones read as text.
+    pub(crate) fn tokens_of_text(&self, text: &str) -> Result<Vec<u32>, Failure> {
+        self.begun(self.tokenize(text, false)?, "prompt")
+    }
+
+    /// The tokens of what a template gave, which may begin with the one that begins texts.
+    pub(crate) fn tokens_of_prompt(&self, text: &str) -> Result<Vec<u32>, Failure> {
+        self.begun(self.tokenize(text, true)?, "messages")
+    }
+
+    fn begun(&self, tokens: Vec<u32>, field: &str) -> Result<Vec<u32>, Failure> {
+        let tokens = match self.description().added_begin_of_text {
+            Some(begin) if tokens.first() != Some(&begin) => {
+                [begin].into_iter().chain(tokens).collect()
+            }
+            _ => tokens,
+        };
+        if tokens.is_empty() {
+            return Err(invalid(field, "expected a text, found none to start from"));
+        }
+        Ok(tokens)
+    }
+
+    /// The prompt for messages.
+    pub(crate) fn render(
+        &self,
+        messages: &[ApiMessage],
+        request: &Request,
+    ) -> Result<String, Failure> {
+        if messages.is_empty() {
+            return Err(invalid("messages", "expected at least one, found none"));
+        }
+        let mut read = Vec::new();
+        if let Some(system) = &request.system_prompt
+            && messages[0].role != ApiRole::System
+        {
+            read.push(Message::new(Role::System, system.clone()));
+        }
+        for (index, message) in messages.iter().enumerate() {
+            read.push(self.read(message, &format!("messages[{index}]"))?);
+        }
+        let mut prompt = self
+            .template
+            .prompt(&read, &request.tools, &Options::default())
+            .map_err(|error| {
+                invalid(
+                    "messages",
+                    format!("the model's chat template does not take them: {error}"),
+                )
+            })?;
+        if let Some(forced) = &request.forced {
+            prompt.push_str(forced);
+        }
+        Ok(prompt)
+    }
+
+    fn read(&self, message: &ApiMessage, field: &str) -> Result<Message, Failure> {
+        let role = match message.role {
+            ApiRole::System => Role::System,
+            ApiRole::User => Role::User,
+            ApiRole::Assistant => Role::Assistant,
+            ApiRole::Tool => Role::Tool,
+        };
+        if role != Role::Assistant && !message.tool_calls.is_empty() {
+            return Err(invalid(
+                format!("{field}.tool-calls"),
+                "expected none in a message that is not the assistant's",
+            ));
+        }
+        let mut content = String::new();
+        for (index, part) in message.content.iter().enumerate() {
+            match part {
+                Part::Text(text) => content.push_str(text),
+                Part::Image(_) => {
+                    return Err(Failure::Unsupported(format!(
+                        "{field}.content[{index}]: model `{}` takes no images here",
+                        self.name
+                    )));
+                }
+            }
+        }
+        Ok(Message {
+            tool_calls: message
+                .tool_calls
+                .iter()
+                .map(|call| ToolCall {
+                    id: call.id.clone(),
+                    name: call.name.clone(),
+                    arguments: call.arguments.clone(),
+                })
+                .collect(),
+            tool_call_id: message.tool_call_id.clone(),
+            ..Message::new(role, content)
+        })
+    }
+
+    /// A context for text, from the pool or a new one.
+    pub(crate) fn context(&self) -> Result<Context, Failure> {
+        if let Some(context) = self.pool.borrow_mut().pop() {
+            return Ok(context);
+        }
+        self.new_context(json!({"ctx-size": self.context_length, "embedding": false}))
+    }
+
+    fn new_context(&self, options: serde_json::Value) -> Result<Context, Failure> {
+        let context = self.loaded.open()?;
+        context.configure(&options.to_string())?;
+        Ok(context)
+    }
+
+    /// Gives a context back for the next request, which may begin with the same tokens.
+    pub(crate) fn give_back(&self, context: Context) {
+        let mut pool = self.pool.borrow_mut();
+        if pool.len() < POOL {
+            pool.push(context);
+        }
+    }
+
+    pub(crate) fn embed(
+        &self,
+        texts: &[String],
+        options: &EmbeddingOptions,
+    ) -> Result<Embeddings, Failure> {
+        let whole = self.description().embedding_length;
+        let dimensions = options.dimensions.unwrap_or(whole);
+        if !(1..=whole).contains(&dimensions) {
+            return Err(invalid(
+                "options.dimensions",
+                format!("expected a number from 1 to {whole}, found {dimensions}"),
+            ));
+        }
+        let mut embedder = self.embedder.borrow_mut();
+        let context = match embedder.take() {
+            Some(context) => context,
+            None => self.new_context(json!({
+                "ctx-size": self.context_length,
+                "batch-size": self.context_length,
+                "embedding": true,
+                "embd-normalize": -1,
+            }))?,
+        };
+        let context = embedder.insert(context);
+        let (mut vectors, mut tokens) = (Vec::new(), 0_u32);
+        for (index, text) in texts.iter().enumerate() {
+            if text.is_empty() {
+                return Err(invalid(
+                    format!("texts[{index}]"),
+                    "expected a text, found an empty one",
+                ));
+            }
+            let (mut vector, count) = context.embed(text)?;
+            vector.truncate(dimensions as usize);
+            if options.normalize.unwrap_or(true) {
+                normalize(&mut vector);
+            }
+            tokens = tokens.saturating_add(count);
+            vectors.push(vector);
+        }
+        Ok(Embeddings { vectors, tokens })
+    }
+}
+
+/// Scales a vector to length 1; one of zeros stays.
+fn normalize(vector: &mut [f32]) {
+    let length = vector
+        .iter()
+        .map(|value| f64::from(*value).powi(2))
+        .sum::<f64>()
+        .sqrt();
+    if length > 0.0 {
+        for value in vector {
+            *value = (f64::from(*value) / length) as f32;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::normalize;
+
+    #[test]
+    fn vectors_get_length_1() {
+        let mut vector = [3.0, -4.0];
+        normalize(&mut vector);
+        assert_eq!(vector, [0.6, -0.8]);
+        let mut zeros = [0.0; 3];
+        normalize(&mut zeros);
+        assert_eq!(zeros, [0.0; 3]);
+    }
+}

@@ -1,0 +1,5 @@
+//! The engine component on this project's host, called as an app would call it.
+
+mod chat;
+mod host;
+mod requests;
