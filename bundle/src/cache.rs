@@ -26,6 +26,20 @@ pub struct Cache {
     folder: PathBuf,
 }
 
+/// A bundle as it was when it was looked at.
+pub struct Seen {
+    record: PathBuf,
+    now: Option<Known>,
+    known: bool,
+}
+
+impl Seen {
+    /// Whether it was known to be whole.
+    pub fn is_known(&self) -> bool {
+        self.known
+    }
+}
+
 /// A model that is there as files.
 #[derive(Debug)]
 pub struct Unpacked {
@@ -51,19 +65,24 @@ impl Cache {
         Cache { folder }
     }
 
-    /// Whether this bundle has been checked to its last byte, and has not changed since.
-    pub fn knows(&self, path: &Path, bundle: &Bundle<File>) -> bool {
-        let found = known::read::<Known>(&self.record_of(path));
-        found.is_some() && found == identify(bundle).ok()
+    /// Looks whether a bundle has been checked to its last byte, and has not changed since.
+    pub fn look(&self, path: &Path, bundle: &Bundle<File>) -> Seen {
+        let record = self.record_of(path);
+        let now = identify(bundle).ok();
+        let known = now.is_some() && known::read::<Known>(&record) == now;
+        Seen { record, now, known }
     }
 
-    /// Remembers that it has been.
+    /// Remembers that it has been checked since it was looked at.
     ///
     /// # Errors
     /// If that cannot be written: the bundle will be checked again.
-    pub fn remember(&self, path: &Path, bundle: &Bundle<File>) -> io::Result<()> {
+    pub fn remember(&self, seen: &Seen) -> io::Result<()> {
         std::fs::create_dir_all(self.folder.join(KNOWN))?;
-        known::write(&self.record_of(path), &identify(bundle)?)
+        match &seen.now {
+            Some(now) => known::write(&seen.record, now),
+            None => Ok(()),
+        }
     }
 
     fn record_of(&self, path: &Path) -> PathBuf {

@@ -34,7 +34,7 @@ mod section;
 pub mod sign;
 mod write;
 
-pub use cache::{Cache, Unpacked};
+pub use cache::{Cache, Seen, Unpacked};
 pub use digest::{Digest, PIECE, Sum, of_file};
 pub use error::Error;
 pub use index::{Blob, Index, Model, ModelFile};

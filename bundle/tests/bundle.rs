@@ -217,7 +217,7 @@ fn files_that_change_while_they_are_read() {
     let target = Cursor::new(Vec::new());
     let mut writer = Writer::new(target, &component(), models(&contents()), 400, None).unwrap();
     writer.write_all(&[0; 1549]).unwrap();
-    let error = writer.finish().err().expect("bytes are missing");
+    let error = writer.finish().expect_err("bytes are missing");
     assert!(error.to_string().contains("classifier.bin"), "{error}");
     let target = Cursor::new(Vec::new());
     let mut writer = Writer::new(target, &component(), models(&contents()), 400, None).unwrap();

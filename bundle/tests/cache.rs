@@ -164,14 +164,14 @@ fn a_bundle_is_known_until_it_changes() {
     let folder = Folder::new();
     let path = folder.bundle();
     let cache = folder.cache();
-    assert!(!cache.knows(&path, &open(&path)));
-    cache.remember(&path, &open(&path)).unwrap();
-    assert!(cache.knows(&path, &open(&path)));
+    assert!(!cache.look(&path, &open(&path)).is_known());
+    cache.remember(&cache.look(&path, &open(&path))).unwrap();
+    assert!(cache.look(&path, &open(&path)).is_known());
     // The same bytes, written again: who knows?
     overwrite(&path, &bundle());
-    assert!(!cache.knows(&path, &open(&path)));
-    cache.remember(&path, &open(&path)).unwrap();
-    assert!(cache.knows(&path, &open(&path)));
+    assert!(!cache.look(&path, &open(&path)).is_known());
+    cache.remember(&cache.look(&path, &open(&path))).unwrap();
+    assert!(cache.look(&path, &open(&path)).is_known());
     let mut bytes = bundle();
     *bytes.last_mut().unwrap() ^= 1;
     let modified = fs::metadata(&path).unwrap().modified().unwrap();
@@ -179,5 +179,5 @@ fn a_bundle_is_known_until_it_changes() {
     // Whoever changed it has set the time back.
     let file = fs::File::options().write(true).open(&path).unwrap();
     file.set_modified(modified).unwrap();
-    assert_eq!(cache.knows(&path, &open(&path)), !cfg!(unix));
+    assert_eq!(cache.look(&path, &open(&path)).is_known(), !cfg!(unix));
 }

@@ -35,7 +35,9 @@ pub(crate) fn prepare(
 ) -> Result<Prepared, Failure> {
     let component = bundle.component().map_err(|error| failure(path, error))?;
     let cache = Cache::new(folder::cache("bundles", VARIABLE)?);
-    let known = !verify && cache.knows(path, &bundle);
+    // Before the parts are read: what changes later is not remembered as good.
+    let seen = cache.look(path, &bundle);
+    let known = seen.is_known() && !verify;
     let mut preloads = Vec::new();
     for model in bundle.index().models.clone() {
         let replaced = given.iter().any(|preload| preload.name == model.name);
@@ -51,7 +53,7 @@ pub(crate) fn prepare(
                 .map_err(|error| failure(path, error))?;
         }
     }
-    if !known && let Err(error) = cache.remember(path, &bundle) {
+    if !known && let Err(error) = cache.remember(&seen) {
         tracing::debug!("the bundle will be checked again next time: {error}");
     }
     Ok(Prepared {
