@@ -6,7 +6,7 @@
 
 use crate::error::Error;
 use base64::prelude::{BASE64_STANDARD, Engine as _};
-use minisign::{SecretKey, SecretKeyBox, SignatureBox};
+use minisign::{PublicKey as PublicKeyOf, SecretKey, SecretKeyBox, SignatureBox};
 use minisign_verify::{PublicKey, Signature};
 use std::io::Cursor;
 
@@ -17,36 +17,32 @@ const COMMENT: &str = "llm-wasi bundle";
 pub struct SigningKey(SecretKey);
 
 impl SigningKey {
-    /// Whether the text of a key file says that the key is protected by a password.
-    ///
-    /// # Errors
-    /// If it is no key.
-    pub fn needs_password(text: &str) -> Result<bool, Error> {
-        // The first line is a comment.
-        let key = text.lines().nth(1).unwrap_or_default().trim();
-        let bytes = BASE64_STANDARD
-            .decode(key)
-            .map_err(|error| no_key(&error))?;
-        let key = SecretKey::from_bytes(&bytes).map_err(|error| no_key(&error))?;
-        Ok(key.is_encrypted())
-    }
-
     /// Reads the text of a key file. Without a password it is asked for on the terminal, if one is needed.
     ///
     /// # Errors
     /// If it is no key, or if the password is wrong.
     pub fn parse(text: &str, password: Option<String>) -> Result<SigningKey, Error> {
-        let key = SecretKeyBox::from(text.to_string());
-        let key = match SigningKey::needs_password(text)? {
-            true => key.into_secret_key(password),
-            false => key.into_unencrypted_secret_key(),
-        };
-        key.map(SigningKey).map_err(|error| no_key(&error))
+        // The first line is a comment.
+        let base64 = text.lines().nth(1).unwrap_or_default().trim();
+        let bytes = BASE64_STANDARD
+            .decode(base64)
+            .map_err(|error| no_key(&error))?;
+        let key = SecretKey::from_bytes(&bytes).map_err(|error| no_key(&error))?;
+        if !key.is_encrypted() {
+            // The tool does not write the checksum of a key without a password: the signature will tell.
+            return Ok(SigningKey(key));
+        }
+        SecretKeyBox::from(text.to_string())
+            .into_secret_key(password)
+            .map(SigningKey)
+            .map_err(|error| no_key(&error))
     }
 
     pub(crate) fn sign(&self, json: &[u8]) -> Result<String, Error> {
+        let public = PublicKeyOf::from_secret_key(&self.0).map_err(|error| no_key(&error))?;
         let signed = minisign::sign(
-            None,
+            // Of a key that is damaged the signature is none by this one.
+            Some(&public),
             &self.0,
             Cursor::new(json),
             Some(COMMENT),

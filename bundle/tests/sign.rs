@@ -2,6 +2,7 @@
 
 mod support;
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use llm_wasi_bundle::sign::{SigningKey, TrustedKey, key_id};
 use support::{Keys, bundle, contents, keys, read, sections, write};
 
@@ -94,7 +95,23 @@ fn keys_are_what_minisign_writes() {
     ] {
         assert!(bad.parse::<TrustedKey>().is_err(), "{bad}");
     }
-    assert!(!SigningKey::needs_password(&ours.secret_text).unwrap());
+    // As the tool writes one without a password: the checksum is zeros.
+    let mut lines = ours.secret_text.lines();
+    let (comment, key) = (lines.next().unwrap(), lines.next().unwrap());
+    let mut bytes = BASE64_STANDARD.decode(key).unwrap();
+    let checksum = bytes.len() - 32;
+    bytes[checksum..].fill(0);
+    let text = |bytes: &[u8]| format!("{comment}\n{}\n", BASE64_STANDARD.encode(bytes));
+    let key = SigningKey::parse(&text(&bytes), None).unwrap();
+    let signed = write(&contents(), 400, Some(&key)).unwrap();
+    read(&signed)
+        .unwrap()
+        .check_signature(&[trusted(&ours)])
+        .unwrap();
+    // The secret starts behind algorithms, the parameters of the password, and the number.
+    bytes[70] ^= 1;
+    let damaged = SigningKey::parse(&text(&bytes), None).unwrap();
+    assert!(write(&contents(), 400, Some(&damaged)).is_err());
     for bad in ["", "x", "a\nb", &ours.public_text] {
         assert!(SigningKey::parse(bad, None).is_err(), "{bad}");
     }
@@ -104,7 +121,6 @@ fn keys_are_what_minisign_writes() {
 fn a_key_with_a_password() {
     let pair = minisign::KeyPair::generate_encrypted_keypair(Some("open".to_string())).unwrap();
     let text = pair.sk.to_box(None).unwrap().to_string();
-    assert!(SigningKey::needs_password(&text).unwrap());
     assert!(SigningKey::parse(&text, Some("wrong".to_string())).is_err());
     let key = SigningKey::parse(&text, Some("open".to_string())).unwrap();
     let bytes = write(&contents(), 400, Some(&key)).unwrap();
