@@ -6,6 +6,7 @@
 //! process, in turns, because a machine's speed changes from minute to minute; the shortest of many
 //! rounds counts, because everything that interferes only adds.
 
+mod bundle;
 mod contexts;
 mod cycle;
 mod encode;
@@ -64,6 +65,8 @@ enum Which {
     Start,
     /// Memory with a language model; needs LLM_WASI_SMOLLM2
     Memory,
+    /// The start of a bundle; needs LLM_WASI_SMOLLM2
+    Bundle,
 }
 
 fn main() -> Result<()> {
@@ -120,9 +123,12 @@ fn main() -> Result<()> {
             if wanted(Which::Memory) {
                 done(process::memory(&model)?);
             }
+            if wanted(Which::Bundle) {
+                done(bundle::table(&effort, &model)?);
+            }
         }
         None => eprintln!(
-            "left out: language and memory, as LLM_WASI_SMOLLM2 names no model; `make bench` fetches it"
+            "left out: language, memory and bundle, as LLM_WASI_SMOLLM2 names no model; `make bench` fetches it"
         ),
     }
     if arguments.json {

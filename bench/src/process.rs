@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 /// A program that does nothing.
 const NOTHING: &str = r#"(module (memory (export "memory") 1) (func (export "_start")))"#;
-const CHAT: &[u8] = include_bytes!("../../fixtures/wasm/chat.wasm");
+pub(crate) const CHAT: &[u8] = include_bytes!("../../fixtures/wasm/chat.wasm");
 const MIB: f64 = 1024.0;
 
 /// The program `llm-wasi` beside this one.
-fn program() -> Result<PathBuf> {
+pub(crate) fn program() -> Result<PathBuf> {
     let program = std::env::current_exe()?.with_file_name("llm-wasi");
     ensure!(
         program.exists(),

@@ -1,8 +1,10 @@
 //! `llm-wasi`: legacy wasi-nn modules become components, and run with real models.
 
 mod args;
+mod bundles;
 mod commands;
 mod failure;
+mod folder;
 mod input;
 mod models;
 mod output;
@@ -50,6 +52,10 @@ Examples:
     $ llm-wasi componentize a.wasm -o a.component.wasm
     $ llm-wasi run --nn-preload default:GGML:AUTO:model.gguf a.component.wasm
 
+    # One file with program and model.
+    $ llm-wasi bundle a.wasm --model model.gguf -o a-with-model.wasm
+    $ llm-wasi run a-with-model.wasm
+
 Exit status: 0 for success, 1 for an error, 2 for wrong usage; `run` gives the program's own.";
 
 #[derive(Subcommand)]
@@ -61,6 +67,7 @@ enum Command {
     Inspect(commands::inspect::Opts),
     Check(commands::check::Opts),
     Run(commands::run::Opts),
+    Bundle(commands::bundle::Opts),
     Chat(commands::chat::Opts),
     Model(commands::model::Opts),
     Devices(commands::devices::Opts),
@@ -87,6 +94,7 @@ fn main() -> ExitCode {
         Command::Inspect(opts) => opts.run(),
         Command::Check(opts) => opts.run(),
         Command::Run(opts) => opts.run(),
+        Command::Bundle(opts) => opts.run(),
         Command::Chat(opts) => opts.run(),
         Command::Model(opts) => opts.run(),
         Command::Devices(opts) => opts.run(),

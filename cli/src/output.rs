@@ -6,6 +6,7 @@ use clap::Args;
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
 
 /// Where a module or component goes.
 #[derive(Args)]
@@ -43,14 +44,7 @@ impl Output {
             write_out(out.write_all(bytes).and_then(|()| out.flush()))?;
             return Ok(None);
         };
-        replace(&path, bytes).map_err(|error| {
-            Failure::new(format!("cannot write {}", path.display()))
-                .cause(&error)
-                .expected("a path in a folder that is there and can be written to")
-                .next_step(
-                    "make the folder or its permissions, or choose another -o; nothing was changed",
-                )
-        })?;
+        replace(&path, bytes).map_err(|error| unwritable(&path, &error))?;
         Ok(Some(path))
     }
 
@@ -76,42 +70,87 @@ impl Output {
     }
 }
 
-/// Replaces a file in one step: whoever looks at it sees the old content or the new.
+/// The failure to write a result.
+pub(crate) fn unwritable(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(format!("cannot write {}", path.display()))
+        .cause(error)
+        .expected("a path in a folder that is there and can be written to")
+        .next_step("make the folder or its permissions, or choose another -o; nothing was changed")
+}
+
 fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    // A link stays a link, and what it points to is replaced.
-    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
-    let there = OpenOptions::new().write(true).open(&path);
-    let permissions = match there {
-        Ok(file) => match existing(&file)? {
-            Existing::File(permissions) => Some(permissions),
-            // A device or a pipe cannot be replaced, only written to.
-            Existing::Special => return (&file).write_all(bytes),
-        },
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-        // It is there and must not be written to, even if its folder would let it be replaced.
-        Err(error) => return Err(error),
-    };
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".llm-wasi-");
-    if let Some(usual) = usual_permissions() {
-        builder.permissions(usual);
+    match Replacement::begin(path)? {
+        Some(mut replacement) => {
+            replacement.file().write_all(bytes)?;
+            replacement.finish()
+        }
+        // A device or a pipe cannot be replaced, only written to.
+        None => OpenOptions::new().write(true).open(path)?.write_all(bytes),
     }
-    // Says what is wrong with the folder, if anything is.
-    std::fs::metadata(folder)?;
-    // The error would name the temporary file, which nobody knows.
-    let mut file = builder
-        .tempfile_in(folder)
-        .map_err(|error| std::io::Error::from(error.kind()))?;
-    file.write_all(bytes)?;
-    if let Some(permissions) = permissions {
-        file.as_file().set_permissions(permissions)?;
+}
+
+/// Replaces a file in one step: whoever looks at it sees the old content or the new. Nothing happens to it
+/// if this is dropped before.
+pub(crate) struct Replacement {
+    file: NamedTempFile,
+    path: PathBuf,
+    /// Those of the file that is replaced.
+    permissions: Option<Permissions>,
+}
+
+impl Replacement {
+    /// Begins with an empty file; nothing if what is there cannot be replaced, as standard output.
+    pub(crate) fn begin(path: &Path) -> std::io::Result<Option<Replacement>> {
+        if path.as_os_str() == "-" {
+            return Ok(None);
+        }
+        // A link stays a link, and what it points to is replaced.
+        let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+        let there = OpenOptions::new().write(true).open(&path);
+        let permissions = match there {
+            Ok(file) => match existing(&file)? {
+                Existing::File(permissions) => Some(permissions),
+                Existing::Special => return Ok(None),
+            },
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            // It is there and must not be written to, even if its folder would let it be replaced.
+            Err(error) => return Err(error),
+        };
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".llm-wasi-");
+        if let Some(usual) = usual_permissions() {
+            builder.permissions(usual);
+        }
+        // Says what is wrong with the folder, if anything is.
+        std::fs::metadata(folder)?;
+        // The error would name the temporary file, which nobody knows.
+        let file = builder
+            .tempfile_in(folder)
+            .map_err(|error| std::io::Error::from(error.kind()))?;
+        Ok(Some(Replacement {
+            file,
+            path,
+            permissions,
+        }))
     }
-    file.persist(&path)?;
-    Ok(())
+
+    /// What becomes the file.
+    pub(crate) fn file(&mut self) -> &mut File {
+        self.file.as_file_mut()
+    }
+
+    /// Gives it its place.
+    pub(crate) fn finish(self) -> std::io::Result<()> {
+        if let Some(permissions) = self.permissions {
+            self.file.as_file().set_permissions(permissions)?;
+        }
+        self.file.persist(&self.path)?;
+        Ok(())
+    }
 }
 
 enum Existing {

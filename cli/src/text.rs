@@ -38,6 +38,31 @@ pub(crate) fn size(bytes: u64) -> String {
     format!("{value:.1} {unit}")
 }
 
+/// Rows of cells in columns; the first is the header.
+pub(crate) fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.first().map_or(0, Vec::len);
+    // The last cell of a row may be as wide as it is.
+    let width = |column: usize| {
+        rows.iter()
+            .filter(|row| row.len() > column + 1)
+            .map(|row| row[column].chars().count())
+            .max()
+            .unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells: Vec<String> = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
 /// Foreign text on one line, not too long, without what could command a terminal.
 pub(crate) fn plain(text: &str) -> String {
     const MOST: usize = 300;

@@ -1,4 +1,5 @@
-//! Fuzz targets for everything that reads foreign bytes: witx files, mappings, modules.
+//! Fuzz targets for everything that reads foreign bytes: witx files, mappings, modules,
+//! bundles.
 //!
 //! A target takes bytes, and a panic is a bug. [`campaign`] runs one over mutations of a corpus with a
 //! seed that it prints; `tests/short.rs` does that briefly with every `cargo test`:
@@ -66,6 +67,13 @@ pub fn module(bytes: &[u8]) {
             ..Options::default()
         };
         let _ = componentize(bytes, &options);
+    }
+}
+
+/// A bundle of somebody else's, to its last byte.
+pub fn bundle(bytes: &[u8]) {
+    if let Ok(Some(mut bundle)) = llm_wasi_bundle::Bundle::read(std::io::Cursor::new(bytes)) {
+        let _ = bundle.verify(&mut |_| {});
     }
 }
 

@@ -1,6 +1,8 @@
 //! Each target for a few seconds.
 
-use llm_wasi_fuzz::{campaign, mapping, module, witx};
+use llm_wasi_bundle::{Digest, Model, ModelFile, Writer};
+use llm_wasi_fuzz::{bundle, campaign, mapping, module, witx};
+use std::io::{Cursor, Write};
 use std::path::Path;
 
 /// Files of a folder of this repository with this extension.
@@ -53,4 +55,34 @@ fn real_modules() {
         .filter(|module| module.len() < 300_000)
         .collect();
     campaign("real", 100, &corpus, module);
+}
+
+#[test]
+fn bundles() {
+    let component = wat::parse_str("(component (core module))").expect("it parses");
+    let file = |name: &str| ModelFile {
+        name: name.to_string(),
+        size: 10,
+        sha256: Digest::of(b""),
+        parts: Vec::new(),
+    };
+    let model = |name: &str| Model {
+        name: name.to_string(),
+        encoding: "GGML".to_string(),
+        target: "AUTO".to_string(),
+        files: vec![file("a.xml"), file("a.bin")],
+    };
+    let corpus: Vec<Vec<u8>> = [&["a"][..], &["a", "b"]]
+        .iter()
+        .map(|names| {
+            let models: Vec<Model> = names.iter().map(|name| model(name)).collect();
+            let target = Cursor::new(Vec::new());
+            let mut writer = Writer::new(target, &component, models, 4, None).expect("a bundle");
+            writer
+                .write_all(&vec![1; names.len() * 20])
+                .expect("written");
+            writer.finish().expect("a bundle").0.into_inner()
+        })
+        .collect();
+    campaign("bundle", 2_000, &corpus, bundle);
 }

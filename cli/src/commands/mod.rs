@@ -1,6 +1,7 @@
 //! One file for each command.
 
 pub(crate) mod adapter;
+pub(crate) mod bundle;
 pub(crate) mod chat;
 pub(crate) mod check;
 pub(crate) mod componentize;

@@ -1,12 +1,15 @@
 //! `llm-wasi run`
 
 use crate::args::AdapterArgs;
+use crate::bundles::prepare::{Prepared, prepare};
 use crate::commands::componentize::tell;
 use crate::failure::Failure;
 use crate::input::Input;
 use crate::wasmedge::WasmEdgeArgs;
-use crate::{models, progress};
+use crate::{bundles, models, progress};
 use clap::Args;
+use llm_wasi_bundle::Bundle;
+use llm_wasi_bundle::sign::TrustedKey;
 use llm_wasi_componentize::{Entry, Kind, Options, componentize};
 use llm_wasi_host::Preload;
 use llm_wasi_host::runner::{Ended, Runner};
@@ -55,6 +58,14 @@ pub(crate) struct Opts {
     )]
     time_limit: u64,
 
+    /// Refuse a program that is not a bundle signed by this key; may be repeated, one of them is enough.
+    #[arg(long = "trusted-key", value_name = "FILE|KEY", value_parser = bundles::trusted_key)]
+    trusted_keys: Vec<TrustedKey>,
+
+    /// Read all of a bundle and of its unpacked models, and check every digest.
+    #[arg(long)]
+    verify: bool,
+
     #[command(flatten)]
     wasmedge: WasmEdgeArgs,
 
@@ -69,7 +80,10 @@ Examples:
     $ llm-wasi run --dir .:. --nn-preload default:GGML:AUTO:model.gguf chat.wasm default
 
     # Options of the program come after its name.
-    $ llm-wasi run --env LANG=C program.wasm --model default --verbose";
+    $ llm-wasi run --env LANG=C program.wasm --model default --verbose
+
+    # A bundle of `llm-wasi bundle`, which has its models in it; only from who has this key.
+    $ llm-wasi run --trusted-key minisign.pub app.wasm default";
 
 /// A folder for the program.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,38 +134,41 @@ impl Opts {
         let mut words = self.program.iter().cloned();
         let input = Input::from(words.next().unwrap_or_default());
         let args = words.map(text).collect::<Result<Vec<String>, Failure>>()?;
-        let bytes = input.read()?;
-        let component = Self::component(&input, &bytes, options)?;
-        drop(bytes);
-        self.execute(&input, args, &component)
+        let program = self.program(&input, options)?;
+        self.execute(&input, args, program)
     }
 
-    fn component(input: &Input, bytes: &[u8], mut options: Options) -> Result<Vec<u8>, Failure> {
-        let refused = |refusal| Failure::refusal(Some(input), refusal);
-        // The host here has the extension, and it saves copies.
-        options.prefer_extended = true;
-        // It also has WASI 0.2.12.
-        options.exit_codes = true;
-        let done = componentize(bytes, &options).map_err(refused)?;
-        let report = &done.report;
-        if report.input.kind == Kind::Module && report.input.entry != Entry::Command {
-            return Err(Failure::new(format!("{}: there is nothing to run", input))
-                .expected("a program, which exports `_start`")
-                .next_step(
-                    "build it as a program, or make a component of it and call that from a host",
-                ));
+    /// The component, with the models of a bundle.
+    fn program(&self, input: &Input, options: Options) -> Result<Prepared, Failure> {
+        if !input.is_stdin()
+            && let Some(bundle) = bundles::open(input.path(), &self.trusted_keys)?
+        {
+            return prepare(input.path(), bundle, &self.preloads, self.verify);
         }
-        if tracing::enabled!(tracing::Level::INFO) {
-            tell(report);
+        let bytes = input.read()?;
+        if input.is_stdin() {
+            refuse_bundle(&bytes)?;
         }
-        Ok(done.bytes)
+        if !self.trusted_keys.is_empty() {
+            return Err(
+                Failure::new(format!("{input} is no bundle, and so has no signature"))
+                    .expected("a bundle with a signature by a trusted key")
+                    .next_step(
+                        "`llm-wasi bundle --sign` makes one; without --trusted-key none is needed",
+                    ),
+            );
+        }
+        Ok(Prepared {
+            component: component(input, &bytes, options)?,
+            preloads: Vec::new(),
+        })
     }
 
     fn execute(
         &self,
         input: &Input,
         args: Vec<String>,
-        component: &[u8],
+        program: Prepared,
     ) -> Result<ExitCode, Failure> {
         let mut runner = Runner::builder()
             .arg(program_name(input))
@@ -180,6 +197,9 @@ impl Opts {
         for preload in &self.preloads {
             runner = runner.preload(models::resolve_preload(preload)?);
         }
+        for preload in program.preloads {
+            runner = runner.preload(preload);
+        }
         if self.time_limit > 0 {
             runner = runner.time_limit(Duration::from_millis(self.time_limit));
         }
@@ -191,7 +211,7 @@ impl Opts {
         let runner = runner
             .build()
             .map_err(|error| failed(&error, "see the cause"))?;
-        let code = runner.run_blocking(component);
+        let code = runner.run_blocking(&program.component);
         progress::clear();
         let code = code.map_err(|error| {
             let failure = failed(
@@ -208,6 +228,42 @@ impl Opts {
         })?;
         // What the system cannot say is at least no success.
         Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+    }
+}
+
+/// The component that a program is or becomes.
+pub(crate) fn component(
+    input: &Input,
+    bytes: &[u8],
+    mut options: Options,
+) -> Result<Vec<u8>, Failure> {
+    let refused = |refusal| Failure::refusal(Some(input), refusal);
+    // The host here has the extension, and it saves copies.
+    options.prefer_extended = true;
+    // It also has WASI 0.2.12.
+    options.exit_codes = true;
+    let done = componentize(bytes, &options).map_err(refused)?;
+    let report = &done.report;
+    if report.input.kind == Kind::Module && report.input.entry != Entry::Command {
+        return Err(Failure::new(format!("{}: there is nothing to run", input))
+            .expected("a program, which exports `_start`")
+            .next_step(
+                "build it as a program, or make a component of it and call that from a host",
+            ));
+    }
+    if tracing::enabled!(tracing::Level::INFO) {
+        tell(report);
+    }
+    Ok(done.bytes)
+}
+
+/// A bundle's models are found in a file only.
+fn refuse_bundle(bytes: &[u8]) -> Result<(), Failure> {
+    match Bundle::read(std::io::Cursor::new(bytes)) {
+        Ok(None) => Ok(()),
+        Ok(Some(_)) | Err(_) => Err(Failure::new("standard input is a bundle")
+            .expected("the path of its file, where its models are read")
+            .next_step("give the path in the place of `-`")),
     }
 }
 

@@ -1,9 +1,9 @@
 //! A local file's way into the store: a plain copy, which nothing that happens to the source changes.
 
 use crate::failure::Failure;
-use crate::models::digest::{PIECE, Sum};
 use crate::models::fetched::{Fetched, cannot};
 use crate::models::meter::Meter;
+use llm_wasi_bundle::{PIECE, Sum};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;

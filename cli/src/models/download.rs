@@ -8,12 +8,12 @@
 //! 4. A connection that ends early is made again, as long as each brings something.
 
 use crate::failure::Failure;
-use crate::models::digest::{PIECE, Sum};
 use crate::models::fetched::{Fetched, cannot};
 use crate::models::format::START;
 use crate::models::http::{Http, Validator, refused, shown, text};
 use crate::models::meter::Meter;
 use crate::text::size;
+use llm_wasi_bundle::{PIECE, Sum};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, Write};

@@ -1,8 +1,8 @@
 //! A file that has arrived, and what can go wrong with its disk.
 
 use crate::failure::Failure;
-use crate::models::digest::Digest;
 use crate::models::http::Validator;
+use llm_wasi_bundle::Digest;
 use std::io::{Error, ErrorKind};
 use std::path::Path;
 

@@ -2,7 +2,6 @@
 
 use crate::failure::Failure;
 use crate::models::copy::{copy, open};
-use crate::models::digest::{self, Digest};
 use crate::models::download::Download;
 use crate::models::fetched::{Fetched, cannot};
 use crate::models::format::start_of;
@@ -12,6 +11,7 @@ use crate::models::meter::Meter;
 use crate::models::plan::{Plan, PlannedFile};
 use crate::models::source::Source;
 use crate::models::store::Store;
+use llm_wasi_bundle::{Digest, of_file};
 use std::path::{Path, PathBuf};
 
 /// Brings a model's files to where [`Store::publish`] takes them from. `expected` has a digest for each
@@ -47,8 +47,7 @@ pub(crate) fn is_same(
         let same = match &file.source {
             Source::File(path) => {
                 open(path)?.1 == stored.size
-                    && digest::of_file(path).map_err(|error| cannot("read", path, &error))?
-                        == stored.sha256
+                    && of_file(path).map_err(|error| cannot("read", path, &error))? == stored.sha256
             }
             Source::Url(url) => match &stored.validator {
                 Some(validator) if manifest.source == plan.source.origin() => {

@@ -1,8 +1,8 @@
 //! What the store knows of a model: a JSON file beside the model's own.
 
-use crate::models::digest::Digest;
 use crate::models::http::Validator;
 use crate::models::name::Name;
+use llm_wasi_bundle::Digest;
 use llm_wasi_host::backend::Encoding;
 use serde::{Deserialize, Serialize};
 use std::fs::File;

@@ -10,7 +10,6 @@
 //! there is to say of one.
 
 pub(crate) mod copy;
-pub(crate) mod digest;
 pub(crate) mod download;
 pub(crate) mod facts;
 pub(crate) mod fetched;

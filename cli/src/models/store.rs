@@ -6,11 +6,11 @@
 //! deleted no longer keeps anybody out.
 
 use crate::failure::Failure;
+use crate::folder;
 use crate::models::fetched::cannot;
 use crate::models::manifest::{self, Manifest};
 use crate::models::name::Name;
 use crate::text::note;
-use etcetera::BaseStrategy;
 use std::ffi::OsStr;
 use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
@@ -37,17 +37,7 @@ pub(crate) struct Lock(#[expect(dead_code, reason = "it is held, and let go when
 
 impl Store {
     pub(crate) fn open() -> Result<Store, Failure> {
-        let folder = match std::env::var_os(VARIABLE) {
-            Some(folder) if !folder.is_empty() => PathBuf::from(folder),
-            _ => match etcetera::base_strategy::choose_native_strategy() {
-                Ok(folders) => folders.cache_dir().join("llm-wasi").join("models"),
-                Err(error) => {
-                    return Err(Failure::new("there is no folder for models")
-                        .cause(&error)
-                        .next_step(format!("set {VARIABLE} to the path of one")));
-                }
-            },
-        };
+        let folder = folder::cache("models", VARIABLE)?;
         Ok(Store { folder })
     }
 

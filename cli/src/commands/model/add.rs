@@ -2,7 +2,6 @@
 
 use crate::failure::Failure;
 use crate::models::copy::open;
-use crate::models::digest::Digest;
 use crate::models::import::{import, is_same};
 use crate::models::manifest::Manifest;
 use crate::models::name::Name;
@@ -11,6 +10,7 @@ use crate::models::source::Source;
 use crate::models::store::Store;
 use crate::text::{note, size};
 use clap::Args;
+use llm_wasi_bundle::Digest;
 use std::process::ExitCode;
 
 /// Store a model, from a file or a server.

@@ -3,7 +3,7 @@
 use crate::commands::inspect::json;
 use crate::failure::Failure;
 use crate::models::store::{Entry, Store};
-use crate::text::{note, plain, print, size};
+use crate::text::{note, plain, print, size, table as table_of};
 use clap::Args;
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -75,26 +75,7 @@ fn to_json(entry: &Entry) -> Value {
 fn table(entries: &[Entry]) -> String {
     let mut rows = vec![HEADER.map(str::to_string).to_vec()];
     rows.extend(entries.iter().map(row));
-    // The last cell of a row may be as wide as it is.
-    let width = |column: usize| {
-        rows.iter()
-            .filter(|row| row.len() > column + 1)
-            .map(|row| row[column].chars().count())
-            .max()
-            .unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..HEADER.len()).map(width).collect();
-    let mut text = String::new();
-    for row in &rows {
-        let cells: Vec<String> = row
-            .iter()
-            .zip(&widths)
-            .map(|(cell, width)| format!("{cell:width$}"))
-            .collect();
-        text.push_str(cells.join("  ").trim_end());
-        text.push('\n');
-    }
-    text
+    table_of(&rows)
 }
 
 fn row(entry: &Entry) -> Vec<String> {

@@ -1,4 +1,4 @@
-//! SHA-256 of files.
+//! SHA-256.
 
 use sha2::{Digest as _, Sha256 as Hasher};
 use std::fmt;
@@ -8,12 +8,21 @@ use std::path::Path;
 use std::str::FromStr;
 
 /// How much of a file is in memory at once.
-pub(crate) const PIECE: usize = 1 << 18;
+pub const PIECE: usize = 1 << 18;
 
 /// A SHA-256, in lower-case hexadecimal.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(try_from = "String")]
-pub(crate) struct Digest(String);
+pub struct Digest(String);
+
+impl Digest {
+    /// The digest of bytes that are in memory.
+    pub fn of(bytes: &[u8]) -> Digest {
+        let mut sum = Sum::default();
+        sum.add(bytes);
+        sum.finish()
+    }
+}
 
 impl FromStr for Digest {
     type Err = String;
@@ -43,21 +52,23 @@ impl fmt::Display for Digest {
 
 /// Computes a digest piece by piece.
 #[derive(Clone, Default)]
-pub(crate) struct Sum(Hasher);
+pub struct Sum(Hasher);
 
 impl Sum {
-    pub(crate) fn add(&mut self, bytes: &[u8]) {
+    /// Adds bytes.
+    pub fn add(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
-    pub(crate) fn finish(self) -> Digest {
+    /// The digest of all that was added.
+    pub fn finish(self) -> Digest {
         let bytes = self.0.finalize();
         Digest(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
     }
 }
 
 /// The digest of a file.
-pub(crate) fn of_file(path: &Path) -> std::io::Result<Digest> {
+pub fn of_file(path: &Path) -> std::io::Result<Digest> {
     let mut file = File::open(path)?;
     let mut sum = Sum::default();
     let mut piece = vec![0; PIECE];
