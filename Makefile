@@ -31,6 +31,8 @@ bench:
 fixtures:
 	fixtures/build.sh
 	guests/build.sh
+	engine/build.sh
+	examples/build.sh
 
 fuzz:
 	@scripts/setup.sh build

@@ -12,3 +12,4 @@ mod published;
 mod releases;
 mod snapshots;
 mod wasmedge;
+mod wit_reference;
