@@ -1,7 +1,9 @@
 //! `docs/llm-reference.md` is what `wit/llm.wit` says: `BLESS=1` writes it.
 
 use std::fmt::Write;
-use wit_parser::{Docs, Function, FunctionKind, Handle, Resolve, Type, TypeDef, TypeDefKind, TypeId};
+use wit_parser::{
+    Docs, Function, FunctionKind, Handle, Resolve, Type, TypeDef, TypeDefKind, TypeId,
+};
 
 const HEAD: &str = "# Reference of the LLM interface
 
@@ -73,7 +75,11 @@ fn signature(resolve: &Resolve, function: &Function) -> String {
         FunctionKind::Static(_) => "static ",
         _ => "",
     };
-    format!("{kind}{}({}){result}", function.item_name(), params.join(", "))
+    format!(
+        "{kind}{}({}){result}",
+        function.item_name(),
+        params.join(", ")
+    )
 }
 
 /// What a type consists of: name, type and meaning of each part.
