@@ -31,7 +31,8 @@ need() {
 
 # rust_wasm WORKSPACE TRIPLE PACKAGE...: builds packages of a cargo workspace.
 #
-# Those are commands, or reactors if `kind` is `reactor`.
+# Those are commands, or, if `kind` is `reactor`, one library: its manifest says nothing of that, since
+# linkers of other targets do not take the names that components export.
 #
 # With rustc's own standard library for the target, or else with Debian's rustc-web, which builds that
 # as well: with panic = "abort", and linked with Debian's wasi-libc.
@@ -40,6 +41,8 @@ rust_wasm() (
     shift 2
     packages=
     for package; do packages="$packages -p $package"; done
+    build=build library_type=
+    if [ "${kind:-}" = reactor ]; then build=rustc library_type="--lib --crate-type cdylib"; fi
 
     # Messages of panics name source files: no path of this machine may get into the wasm.
     crates=${CARGO_HOME:-$HOME/.cargo}/registry/src
@@ -55,7 +58,7 @@ rust_wasm() (
     if has_target "$triple"; then
         say "Rust for $triple: $(rustc --version) with its own standard library"
         # shellcheck disable=SC2086
-        RUSTFLAGS="$remap" cargo build --locked --release --target "$triple" $packages
+        RUSTFLAGS="$remap" cargo $build --locked --release --target "$triple" $packages $library_type
     else
         need rustc-web rust-web-src wasi-libc
         export RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1
@@ -78,7 +81,7 @@ rust_wasm() (
             ;;
         esac
         # shellcheck disable=SC2086
-        RUSTFLAGS="$remap" cargo build --locked --release --target "$triple" $packages "-Zbuild-std=$library"
+        RUSTFLAGS="$remap" cargo $build --locked --release --target "$triple" $packages $library_type "-Zbuild-std=$library"
     fi
     for package; do
         cp "$CARGO_TARGET_DIR/$triple/release/$package.wasm" "$out/"

@@ -383,7 +383,7 @@ pub(super) fn text_of(events: &[Event]) -> (String, Finish) {
         })
         .collect();
     match events.last() {
-        Some(Event::Finish(finish)) => (text, finish.clone()),
+        Some(Event::Finish(finish)) => (text, *finish),
         other => panic!("expected an end, found {other:?}"),
     }
 }
