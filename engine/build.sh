@@ -13,27 +13,8 @@ set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(dirname "$here")
-target=${GUESTS_TARGET:-$root/target/guests}
-check=false
-
-for arg; do
-    case $arg in
-    --check) check=true ;;
-    -h | --help)
-        sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p;}' "$0"
-        exit 0
-        ;;
-    *)
-        echo "build.sh: expected --check, found \`$arg\`" >&2
-        exit 2
-        ;;
-    esac
-done
-
-out=$target/engine
-rm -rf "$out"
-mkdir -p "$out"
 . "$root/scripts/wasm.sh"
+begin engine "$@"
 
 kind=reactor rust_wasm "$root/guests" wasm32-wasip1 engine
 (cd "$root" && cargo build --release --workspace --bins)

@@ -1,10 +1,34 @@
 # Sourced by the scripts that build committed wasm, fixtures/build.sh and guests/build.sh.
 #
-# They set `here` (the sources' folder), `target` (the build's own files) and `out` (the new wasm), and
-# call `finish` at the end. What is missing is installed with apt-get.
+# They set `here` (the sources' folder), `target` (the build's own files), `out` (the new wasm) and `check`,
+# most of them by `begin`, and call `finish` at the end. What is missing is installed with apt-get.
 # shellcheck shell=sh
 
 say() { echo "build.sh: $*" >&2; }
+
+# begin NAME ARGUMENT...: reads the arguments of a script that builds from the guests' workspace, into a
+# folder of that name.
+begin() {
+    target=${GUESTS_TARGET:-$root/target/guests}
+    check=false
+    out=$target/$1
+    shift
+    for arg; do
+        case $arg in
+        --check) check=true ;;
+        -h | --help)
+            sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p;}' "$0"
+            exit 0
+            ;;
+        *)
+            echo "build.sh: expected --check, found \`$arg\`" >&2
+            exit 2
+            ;;
+        esac
+    done
+    rm -rf "$out"
+    mkdir -p "$out"
+}
 
 # as_root COMMAND...: through sudo where that is needed.
 as_root() {

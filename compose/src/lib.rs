@@ -9,7 +9,7 @@
 mod configuration;
 mod plug;
 
-pub use configuration::{BadDefault, Defaults, FIELDS};
+pub use configuration::{BadDefault, Defaults};
 pub use plug::{Refusal, compose, configure};
 
 /// The engine component.
