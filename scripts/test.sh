@@ -53,6 +53,10 @@ if [[ $(rustc --version) == "rustc 1.95."* ]]; then lints=(-D warnings); fi
 
 scripts/setup.sh build || fail "the build's tools are missing"
 
+# llama.cpp is compiled with two sets of features, which have most files in common: its build takes ccache where
+# there is one.
+if scripts/setup.sh ccache; then export CCACHE_DIR="$cache/ccache"; fi
+
 # part VARIABLE PART: what scripts/setup.sh prints for the part, for the tests that need it.
 part() {
   local value
@@ -94,7 +98,7 @@ if VULKAN_SDK=$(scripts/setup.sh vulkan) && VK_DRIVER_FILES=$(scripts/setup.sh v
   # Mesa's software driver, which llama.cpp takes only when it is named, with its compiled shaders kept.
   suite "Vulkan and images" "^test result:" env PATH="$VULKAN_SDK/bin:$PATH" GGML_VK_VISIBLE_DEVICES=0 \
     MESA_SHADER_CACHE_DIR="$cache/shaders" \
-    cargo test --release --workspace --features llm-wasi-host/vulkan,llm-wasi-host/images --test vulkan --test images
+    cargo test --release --workspace --features llm-wasi-host/vulkan,llm-wasi-tests/images --test vulkan --test images
 elif [ "${CI:-}" = true ]; then
   count 0 1 "Vulkan and images"
 else

@@ -1,8 +1,8 @@
 //! Figures: what the adapter costs beside the alternatives.
 //!
 //! Tables, each with its targets: the time of one inference cycle, the same against the number of live
-//! contexts, sizes, the time to componentize, large tensors, a language model beside llama.cpp alone,
-//! start-up and memory of the program. Everything that is compared runs in this one
+//! contexts, sizes, the time to componentize, large tensors, a language model beside llama.cpp alone, the
+//! engine beside the host alone, start-up and memory of the program. Everything that is compared runs in this one
 //! process, in turns, because a machine's speed changes from minute to minute; the shortest of many
 //! rounds counts, because everything that interferes only adds.
 
@@ -10,6 +10,7 @@ mod bundle;
 mod contexts;
 mod cycle;
 mod encode;
+mod engine;
 mod guests;
 mod language;
 mod machine;
@@ -61,6 +62,8 @@ enum Which {
     Tensors,
     /// A language model, beside llama.cpp alone; needs LLM_WASI_SMOLLM2
     Language,
+    /// The engine, beside the host alone; needs LLM_WASI_SMOLLM2
+    Engine,
     /// The start of the program
     Start,
     /// Memory with a language model; needs LLM_WASI_SMOLLM2
@@ -120,6 +123,11 @@ fn main() -> Result<()> {
                     done(table);
                 }
             }
+            if wanted(Which::Engine) {
+                for table in engine::tables(&effort, &model)? {
+                    done(table);
+                }
+            }
             if wanted(Which::Memory) {
                 done(process::memory(&model)?);
             }
@@ -128,7 +136,7 @@ fn main() -> Result<()> {
             }
         }
         None => eprintln!(
-            "left out: language, memory and bundle, as LLM_WASI_SMOLLM2 names no model; `make bench` fetches it"
+            "left out: language, engine, memory and bundle, as LLM_WASI_SMOLLM2 names no model; `make bench` fetches it"
         ),
     }
     if arguments.json {

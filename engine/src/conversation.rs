@@ -5,6 +5,7 @@ use crate::failure::{Failure, invalid};
 use crate::generation::{Generated, Generation, Source};
 use crate::model::Model;
 use crate::nn::Context;
+use crate::rendered::Prompt;
 use crate::request::Request;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -28,8 +29,10 @@ pub(crate) struct Turn {
     model: Rc<Model>,
     context: Option<Context>,
     message: Message,
+    /// The prompt's tokens; none if it has an image, which is evaluated anew each time.
     tokens: Vec<u32>,
-    prompt: String,
+    /// The prompt in words.
+    text: String,
 }
 
 impl Conversation {
@@ -87,18 +90,20 @@ impl Conversation {
         let request = Request::new(model, options, true)?;
         let mut all = messages.clone();
         all.push(message.clone());
-        let prompt = model.render(&all, &request)?;
+        let rendered = model.render(&all, &request)?;
         // What the context holds need not be read again, and must not: the tokens that a model writes are
         // not always those that its text is read as.
-        let known = !tokens.is_empty() && prompt.as_bytes().starts_with(text);
-        let rest = known.then(|| prompt.get(text.len()..)).flatten();
-        let prompt_tokens = match rest {
+        let known = !tokens.is_empty()
+            && rendered.image.is_none()
+            && rendered.text.as_bytes().starts_with(text);
+        let rest = known.then(|| rendered.text.get(text.len()..)).flatten();
+        let prompt = match rest {
             Some(rest) => {
                 let mut all = tokens.clone();
                 all.extend(model.tokenize(rest, true)?);
-                all
+                Prompt::Tokens(all)
             }
-            None => model.tokens_of_prompt(&prompt)?,
+            None => rendered.prompt(model)?,
         };
         let context = match context.take() {
             Some(context) => context,
@@ -110,12 +115,15 @@ impl Conversation {
             model: model.clone(),
             context: Some(context),
             message,
-            tokens: prompt_tokens.clone(),
-            prompt,
+            tokens: match &prompt {
+                Prompt::Tokens(tokens) => tokens.clone(),
+                Prompt::WithImage(_) => Vec::new(),
+            },
+            text: rendered.text,
         };
         // A turn that cannot start gives its context back, and borrows the conversation for that.
         drop(conversation);
-        Generation::start(Source::Turn(Box::new(turn)), prompt_tokens, request)
+        Generation::start(Source::Turn(Box::new(turn)), &prompt, request)
     }
 }
 
@@ -150,14 +158,16 @@ impl Turn {
         });
         conversation.tokens.clear();
         conversation.text.clear();
-        if let Ok(mut written) = written {
+        if let Ok(mut written) = written
+            && !self.tokens.is_empty()
+        {
             if generated.ended {
                 // The token that ended the text: the next prompt has its text again.
                 written.pop();
             }
             conversation.tokens.append(&mut self.tokens);
             conversation.tokens.extend(written);
-            conversation.text.extend_from_slice(self.prompt.as_bytes());
+            conversation.text.extend_from_slice(self.text.as_bytes());
             conversation.text.extend_from_slice(&generated.bytes);
         }
     }

@@ -8,6 +8,7 @@ use crate::conversation::Turn;
 use crate::failure::Failure;
 use crate::model::Model;
 use crate::nn::{self, Context, NoStep, Step};
+use crate::rendered::Prompt;
 use crate::request::Request;
 use prompt::{Parser, Piece as Parsed, Text};
 use std::collections::VecDeque;
@@ -77,13 +78,22 @@ impl Generation {
     /// Begins: nothing is computed yet, so that even the prompt can be cancelled.
     pub(crate) fn start(
         source: Source,
-        tokens: Vec<u32>,
+        prompt: &Prompt,
         request: Request,
     ) -> Result<Self, Failure> {
         let started = Instant::now();
         let context = source.context()?;
         context.configure(&request.backend)?;
-        context.set_prompt(&tokens)?;
+        let prompt_tokens = match prompt {
+            Prompt::Tokens(tokens) => {
+                context.set_prompt(tokens)?;
+                u32::try_from(tokens.len()).unwrap_or(u32::MAX)
+            }
+            Prompt::WithImage(prompt) => {
+                context.set_text(&prompt.text, &prompt.field)?;
+                context.usage()?.prompt_tokens
+            }
+        };
         let model = source.model();
         let end = model.end_of_answer();
         let stops: Vec<&str> = request
@@ -100,7 +110,7 @@ impl Generation {
                 .map(|format| Parser::new(format, &request.tools)),
             source,
             request,
-            prompt_tokens: u32::try_from(tokens.len()).unwrap_or(u32::MAX),
+            prompt_tokens,
             generated: Generated::default(),
             events: VecDeque::new(),
             logprobs: Vec::new(),
@@ -174,41 +184,37 @@ impl Generation {
         {
             return self.end(FinishReason::Length);
         }
-        let step = self.source.context()?.step();
-        match step {
-            Ok(Step::Token(bytes)) => {
-                self.token(&bytes)?;
-                if self.text.stopped() {
-                    let reason = self.stop_reason();
-                    return self.end(reason);
-                }
-                Ok(())
-            }
-            Ok(Step::Last(bytes)) => {
-                self.token(&bytes)?;
-                if self.text.stopped() {
-                    let reason = self.stop_reason();
-                    return self.end(reason);
-                }
-                if self.request.formatted {
-                    return Err(Failure::ContextFull(ContextFull {
-                        context_length: self.source.context()?.length()?,
-                        prompt_tokens: self.prompt_tokens,
-                        generated_tokens: self.tokens,
-                    }));
-                }
-                self.end(FinishReason::ContextFull)
-            }
+        let (bytes, last) = match self.source.context()?.step() {
+            Ok(Step::Token(bytes)) => (bytes, false),
+            Ok(Step::Last(bytes)) => (bytes, true),
             Ok(Step::End) => {
                 self.generated.ended = true;
-                self.end(FinishReason::End)
+                return self.end(FinishReason::End);
             }
-            Err(NoStep::PromptTooLong) => Err(Failure::PromptTooLong(PromptTooLong {
-                prompt_tokens: self.prompt_tokens,
-                most: self.source.context()?.length()?.saturating_sub(RESERVED),
-            })),
-            Err(NoStep::Failed(failure)) => Err(failure),
+            Err(NoStep::PromptTooLong) => {
+                return Err(Failure::PromptTooLong(PromptTooLong {
+                    prompt_tokens: self.prompt_tokens,
+                    most: self.source.context()?.length()?.saturating_sub(RESERVED),
+                }));
+            }
+            Err(NoStep::Failed(failure)) => return Err(failure),
+        };
+        self.token(&bytes)?;
+        if self.text.stopped() {
+            let reason = self.stop_reason();
+            return self.end(reason);
         }
+        if !last {
+            return Ok(());
+        }
+        if self.request.formatted {
+            return Err(Failure::ContextFull(ContextFull {
+                context_length: self.source.context()?.length()?,
+                prompt_tokens: self.prompt_tokens,
+                generated_tokens: self.tokens,
+            }));
+        }
+        self.end(FinishReason::ContextFull)
     }
 
     /// The text that ends an answer is the model's own end; others were asked for.

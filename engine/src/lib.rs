@@ -4,7 +4,8 @@
 //!
 //! 1. [`request`] takes the configured defaults for what it leaves out, checks every field, and writes the
 //!    backend's options.
-//! 2. [`model`] renders the messages with the model's own template and gives their tokens.
+//! 2. [`model`] renders the messages with the model's own template; [`rendered`] makes tokens of that, or text
+//!    with an image in it.
 //! 3. [`generation`] takes a context from the model's pool, sets the tokens and steps: each token's bytes go
 //!    through [`prompt::Text`], which holds back halves of characters and what may be a stop text, and
 //!    where there are tools through [`prompt::Parser`], which finds their calls.
@@ -19,6 +20,7 @@ mod failure;
 mod generation;
 mod model;
 mod nn;
+mod rendered;
 mod request;
 mod saved;
 
@@ -28,6 +30,7 @@ use conversation::Conversation;
 use failure::Failure;
 use generation::{Generation, Source};
 use model::Model;
+use rendered::Prompt;
 use request::Request;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -102,8 +105,8 @@ fn start_completion(
 ) -> Result<Generation, Failure> {
     let model = model(handle);
     let request = Request::new(&model, options, false)?;
-    let tokens = model.tokens_of_text(prompt)?;
-    Generation::start(Source::pooled(model)?, tokens, request)
+    let prompt = Prompt::Tokens(model.tokens_of_text(prompt)?);
+    Generation::start(Source::pooled(model)?, &prompt, request)
 }
 
 fn start_chat(
@@ -113,9 +116,8 @@ fn start_chat(
 ) -> Result<Generation, Failure> {
     let model = model(handle);
     let request = Request::new(&model, options, true)?;
-    let prompt = model.render(messages, &request)?;
-    let tokens = model.tokens_of_prompt(&prompt)?;
-    Generation::start(Source::pooled(model)?, tokens, request)
+    let prompt = model.render(messages, &request)?.prompt(&model)?;
+    Generation::start(Source::pooled(model)?, &prompt, request)
 }
 
 fn stream(generation: Generation) -> api::AnswerStream {
@@ -165,7 +167,7 @@ impl api::Guest for Engine {
     ) -> Result<String, Failure> {
         let model = model(&handle);
         let request = Request::new(&model, &options, true)?;
-        model.render(&messages, &request)
+        Ok(model.render(&messages, &request)?.text)
     }
 }
 

@@ -10,6 +10,7 @@ use crate::bindings::exports::llm_wasi::llm::types::ModelNotFound;
 use crate::bindings::llm_wasi::llm::configuration;
 use crate::failure::{Failure, invalid};
 use crate::nn::{self, Context, Description, Loaded};
+use crate::rendered::{Image, MARKER, Rendered};
 use crate::request::Request;
 use prompt::{CHATML, Format, Message, Options, Role, Template, ToolCall};
 use serde_json::json;
@@ -143,6 +144,13 @@ impl Model {
     }
 
     pub(crate) fn detokenize(&self, tokens: &[u32]) -> Result<Vec<u8>, Failure> {
+        let size = self.description().vocabulary_size;
+        if let Some(index) = tokens.iter().position(|token| *token >= size) {
+            return Err(invalid(
+                format!("tokens[{index}]"),
+                format!("expected a number below {size}, found {}", tokens[index]),
+            ));
+        }
         self.loaded.detokenize(tokens)
     }
 
@@ -169,23 +177,40 @@ impl Model {
         Ok(tokens)
     }
 
+    /// A prompt without what the tokenizer puts before every text.
+    pub(crate) fn without_begin<'a>(&self, prompt: &'a str) -> &'a str {
+        let description = self.description();
+        match description.added_begin_of_text {
+            Some(_) => prompt
+                .strip_prefix(&description.begin_of_text)
+                .unwrap_or(prompt),
+            None => prompt,
+        }
+    }
+
     /// The prompt for messages.
     pub(crate) fn render(
         &self,
         messages: &[ApiMessage],
         request: &Request,
-    ) -> Result<String, Failure> {
+    ) -> Result<Rendered, Failure> {
         if messages.is_empty() {
             return Err(invalid("messages", "expected at least one, found none"));
         }
-        let mut read = Vec::new();
+        let (mut read, mut images) = (Vec::new(), Vec::new());
         if let Some(system) = &request.system_prompt
             && messages[0].role != ApiRole::System
         {
             read.push(Message::new(Role::System, system.clone()));
         }
         for (index, message) in messages.iter().enumerate() {
-            read.push(self.read(message, &format!("messages[{index}]"))?);
+            read.push(self.read(message, &format!("messages[{index}]"), &mut images)?);
+        }
+        if images.len() > 1 {
+            return Err(Failure::Unsupported(format!(
+                "expected at most one image in all messages, found {}",
+                images.len()
+            )));
         }
         let mut prompt = self
             .template
@@ -199,10 +224,19 @@ impl Model {
         if let Some(forced) = &request.forced {
             prompt.push_str(forced);
         }
-        Ok(prompt)
+        Ok(Rendered {
+            text: prompt,
+            image: images.pop(),
+        })
     }
 
-    fn read(&self, message: &ApiMessage, field: &str) -> Result<Message, Failure> {
+    /// A message for the template, with marks where its images are.
+    fn read(
+        &self,
+        message: &ApiMessage,
+        field: &str,
+        images: &mut Vec<Image>,
+    ) -> Result<Message, Failure> {
         let role = match message.role {
             ApiRole::System => Role::System,
             ApiRole::User => Role::User,
@@ -219,6 +253,13 @@ impl Model {
         for (index, part) in message.content.iter().enumerate() {
             match part {
                 Part::Text(text) => content.push_str(text),
+                Part::Image(file) if self.description().takes_images => {
+                    content.push_str(MARKER);
+                    images.push(Image {
+                        field: format!("{field}.content[{index}]"),
+                        file: file.clone(),
+                    });
+                }
                 Part::Image(_) => {
                     return Err(Failure::Unsupported(format!(
                         "{field}.content[{index}]: model `{}` takes no images here",

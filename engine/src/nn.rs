@@ -6,7 +6,7 @@ use crate::bindings::llm_wasi::nn::inference::{ExecutionContext, ReadError};
 use crate::bindings::llm_wasi::nn::language;
 use crate::bindings::wasi::nn::graph::Graph;
 use crate::bindings::wasi::nn::tensor::TensorType;
-use crate::failure::{Failure, of_host};
+use crate::failure::{Failure, invalid, of_host};
 
 pub(crate) use language::{Candidate, Description, TokenUsage};
 
@@ -94,6 +94,16 @@ impl Context {
 
     pub(crate) fn set_prompt(&self, tokens: &[u32]) -> Result<(), Failure> {
         language::set_prompt(&self.0, tokens).map_err(of_host)
+    }
+
+    /// Sets a prompt in words, with an image in it; `field` is where that comes from.
+    pub(crate) fn set_text(&self, text: &str, field: &str) -> Result<(), Failure> {
+        self.0
+            .set_input(PROMPT, &[1], TensorType::U8, text.as_bytes())
+            .map_err(|error| match error.code() {
+                ErrorCode::InvalidArgument => invalid(field, error.message()),
+                _ => of_host(error),
+            })
     }
 
     /// How many tokens fit.

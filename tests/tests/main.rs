@@ -1,5 +1,6 @@
 //! Tests of the whole: the same programs before and after adaptation.
 
+mod conformance;
 mod determinism;
 mod differences;
 mod differential;

@@ -2,4 +2,5 @@
 
 mod chat;
 mod host;
+mod ranges;
 mod requests;

@@ -36,7 +36,7 @@ impl LanguageModel for GgmlGraph {
                 .then(|| vocab.bos().0.cast_unsigned()),
             end_of_text: text(vocab.eos()),
             generates: check_generates(model).is_ok(),
-            takes_images: cfg!(feature = "images") && !self.options.mmproj.is_empty(),
+            takes_images: self.takes_images(),
         }
     }
 

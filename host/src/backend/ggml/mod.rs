@@ -94,13 +94,27 @@ impl Backend for Ggml {
 
     fn load(&self, request: LoadRequest<'_>) -> Result<Arc<dyn Graph>, Error> {
         let mut options = Options::default();
-        let (path, temporary) = match request.source {
-            Source::Files(paths) => (first_part(paths)?, None),
+        let (path, projector, temporary) = match request.source {
+            Source::Files(mut paths) => {
+                let projector = take_projector(&mut paths);
+                (first_part(paths)?, projector, None)
+            }
             Source::Bytes(builders) => {
                 let file = write_model(builders, &mut options)?;
-                (file.to_path_buf(), Some(Arc::new(file)))
+                (file.to_path_buf(), None, Some(Arc::new(file)))
             }
         };
+        #[cfg(not(feature = "images"))]
+        if let Some(projector) = projector {
+            return Err(Error::new(
+                ErrorCode::UnsupportedOperation,
+                format!(
+                    "{} is a projector for images, which this build does not take: build with \
+                     `--features images`, or leave it out",
+                    projector.display()
+                ),
+            ));
+        }
         for configuration in request.configurations {
             // An empty one is none, as in WasmEdge.
             if !configuration.is_empty() {
@@ -114,7 +128,7 @@ impl Backend for Ggml {
             target: request.target,
             monitor: request.monitor,
             #[cfg(feature = "images")]
-            images: images::Source::new(request.files),
+            images: images::Source::new(request.files, projector),
         };
         let weights = origin.weights(&options)?;
         Ok(Arc::new(GgmlGraph {
@@ -137,6 +151,29 @@ impl Graph for GgmlGraph {
     fn language(&self) -> Option<&dyn LanguageModel> {
         Some(self)
     }
+}
+
+impl GgmlGraph {
+    #[cfg(feature = "images")]
+    fn takes_images(&self) -> bool {
+        self.origin.images.has_projector(&self.options.mmproj)
+    }
+
+    #[cfg(not(feature = "images"))]
+    fn takes_images(&self) -> bool {
+        false
+    }
+}
+
+/// Takes the projector from a model's files, if the last of several is one.
+fn take_projector(paths: &mut Vec<PathBuf>) -> Option<PathBuf> {
+    let last = match paths.as_slice() {
+        [_, .., last] => last,
+        _ => return None,
+    };
+    // What is wrong with a model's own file is told when that is loaded.
+    let is_projector = Gguf::open(last).is_ok_and(|header| header.architecture() == Some("clip"));
+    is_projector.then(|| paths.pop()).flatten()
 }
 
 /// The file to name to llama.cpp, which finds the other parts of a split model itself.

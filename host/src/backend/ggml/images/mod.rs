@@ -47,10 +47,10 @@ impl ImagePrompt {
         if tagged.is_none() && options.image.is_empty() {
             return Ok(None);
         }
-        if options.mmproj.is_empty() {
+        if !source.has_projector(&options.mmproj) {
             return Err(Error::invalid(
                 "expected option `mmproj` for a prompt with an image, found none: name the GGUF file of \
-                 the projector that belongs to the model",
+                 the projector that belongs to the model, or preload it behind the model",
             ));
         }
         let (text, image) = match tagged {

@@ -11,6 +11,7 @@ use llama_cpp_2::mtmd::{
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::SystemTime;
 
@@ -34,27 +35,61 @@ struct Identity {
 #[derive(Clone)]
 pub(in super::super) struct Source {
     pub(super) files: Files,
+    /// The projector that the model was preloaded with, which counts where no option names another.
+    preloaded: Option<PathBuf>,
     /// Those in use, for all contexts of the graph.
     loaded: Arc<Mutex<Vec<Weak<Projector>>>>,
 }
 
 impl Source {
-    pub(in super::super) fn new(files: Files) -> Self {
+    pub(in super::super) fn new(files: Files, preloaded: Option<PathBuf>) -> Self {
         Self {
             files,
+            preloaded,
             loaded: Arc::default(),
         }
     }
 
-    /// The projector in the file that the guest calls `path`, for a model. Loads it if it is not there.
+    /// Whether there is a projector, where option `mmproj` is `path`.
+    pub(in super::super) fn has_projector(&self, path: &str) -> bool {
+        !path.is_empty() || self.preloaded.is_some()
+    }
+
+    /// The projector in the file that the guest calls `path`, or the preloaded one if that is empty, for
+    /// a model. Loads it if it is not there.
     pub(super) fn projector(
         &self,
         path: &str,
         weights: &Arc<Weights>,
         threads: i32,
     ) -> Result<Arc<Projector>, Error> {
-        self.find_or_load(path, weights, threads)
-            .map_err(|error| error.context("option `mmproj`"))
+        self.find_or_load(path, weights, threads).map_err(|error| {
+            error.context(if path.is_empty() {
+                "the projector"
+            } else {
+                "option `mmproj`"
+            })
+        })
+    }
+
+    /// Opens it, and gives a path that is valid as long as it is open.
+    fn open(&self, path: &str) -> Result<(File, PathBuf), Error> {
+        match &self.preloaded {
+            Some(preloaded) if path.is_empty() => {
+                let file = File::open(preloaded).map_err(|error| {
+                    Error::new(
+                        ErrorCode::ModelNotFound,
+                        format!("{}: {error}", preloaded.display()),
+                    )
+                })?;
+                Ok((file, preloaded.clone()))
+            }
+            _ => {
+                let file = self.files.open(path)?;
+                let path = self.files.path_of(path, &file)?;
+                Ok((file, path))
+            }
+        }
     }
 
     fn find_or_load(
@@ -63,7 +98,7 @@ impl Source {
         weights: &Arc<Weights>,
         threads: i32,
     ) -> Result<Arc<Projector>, Error> {
-        let file = self.files.open(path)?;
+        let (file, open_path) = self.open(path)?;
         let metadata = file
             .metadata()
             .map_err(|error| Error::invalid(error.to_string()))?;
@@ -82,73 +117,70 @@ impl Source {
             return Ok(projector);
         }
         let projector = Arc::new(Projector {
-            context: Mutex::new(self.load(path, file, weights, threads)?),
+            context: Mutex::new(load(&open_path, file, weights, threads)?),
             weights: weights.clone(),
             identity,
         });
         loaded.push(Arc::downgrade(&projector));
         Ok(projector)
     }
-
-    fn load(
-        &self,
-        path: &str,
-        mut file: File,
-        weights: &Weights,
-        threads: i32,
-    ) -> Result<MtmdContext, Error> {
-        let size = file
-            .seek(SeekFrom::End(0))
-            .and_then(|size| file.rewind().map(|()| size))
-            .map_err(|error| Error::invalid(error.to_string()))?;
-        let header = Gguf::read(&file, size).map_err(|error| Error::invalid(error.to_string()))?;
-        layout::check(&header)?;
-        if let Some(available) = memory::available()
-            && size > available
-        {
-            return Err(Error::new(
-                ErrorCode::TooLarge,
-                format!(
-                    "the projector takes {} MiB, and {} MiB are free",
-                    size >> 20,
-                    available >> 20
-                ),
-            ));
-        }
-        // Valid until `file` is closed, at the end of this function.
-        let path = self.files.path_of(path, &file)?;
-        let path = path
-            .to_str()
-            .ok_or_else(|| Error::invalid("expected a path that is UTF-8"))?;
-        let params = MtmdContextParams {
-            use_gpu: weights.on_gpu(),
-            print_timings: false,
-            n_threads: threads,
-            media_marker: CString::new(super::MARKER)
-                .map_err(|error| Error::new(ErrorCode::RuntimeError, error.to_string()))?,
-            ..MtmdContextParams::default()
-        };
-        let (context, reason) =
-            log::capture(|| MtmdContext::init_from_file(path, &weights.model, &params));
-        let context = context.map_err(|error| {
-            let reason = if reason.is_empty() {
-                error.to_string()
-            } else {
-                reason
-            };
-            Error::invalid(format!(
-                "llama.cpp cannot load the projector ({size} bytes): {reason}; name the one that \
-                 belongs to the model"
-            ))
-        })?;
-        if !context.support_vision() {
-            return Err(Error::invalid("expected a projector for images"));
-        }
-        tracing::debug!(size, "loaded a projector");
-        Ok(context)
-    }
 }
 
+/// Loads it from an open file, to which the path leads.
+fn load(
+    path: &Path,
+    mut file: File,
+    weights: &Weights,
+    threads: i32,
+) -> Result<MtmdContext, Error> {
+    let size = file
+        .seek(SeekFrom::End(0))
+        .and_then(|size| file.rewind().map(|()| size))
+        .map_err(|error| Error::invalid(error.to_string()))?;
+    let header = Gguf::read(&file, size).map_err(|error| Error::invalid(error.to_string()))?;
+    layout::check(&header)?;
+    if let Some(available) = memory::available()
+        && size > available
+    {
+        return Err(Error::new(
+            ErrorCode::TooLarge,
+            format!(
+                "the projector takes {} MiB, and {} MiB are free",
+                size >> 20,
+                available >> 20
+            ),
+        ));
+    }
+    let path = path
+        .to_str()
+        .ok_or_else(|| Error::invalid("expected a path that is UTF-8"))?;
+    let params = MtmdContextParams {
+        use_gpu: weights.on_gpu(),
+        print_timings: false,
+        n_threads: threads,
+        media_marker: CString::new(super::MARKER)
+            .map_err(|error| Error::new(ErrorCode::RuntimeError, error.to_string()))?,
+        ..MtmdContextParams::default()
+    };
+    let (context, reason) =
+        log::capture(|| MtmdContext::init_from_file(path, &weights.model, &params));
+    let context = context.map_err(|error| {
+        let reason = if reason.is_empty() {
+            error.to_string()
+        } else {
+            reason
+        };
+        Error::invalid(format!(
+            "llama.cpp cannot load the projector ({size} bytes): {reason}; name the one that \
+                 belongs to the model"
+        ))
+    })?;
+    if !context.support_vision() {
+        return Err(Error::invalid("expected a projector for images"));
+    }
+    tracing::debug!(size, "loaded a projector");
+    Ok(context)
+}
 impl Projector {
     /// The model that it is for.
     pub(super) fn weights(&self) -> &Arc<Weights> {
