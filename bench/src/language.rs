@@ -138,12 +138,6 @@ pub(crate) fn tables(effort: &Effort, path: &Path) -> Result<Vec<Table>> {
             format!("{:.2} s", whole(index)),
         ]
     };
-    let target = |what: &str, found, limit, unit| Target {
-        what: what.to_owned(),
-        limit,
-        found,
-        unit,
-    };
     let language = Table {
         title: format!(
             "a language model: a prompt of {tokens} tokens, {GENERATED} generated, {THREADS} thread"
@@ -161,9 +155,9 @@ pub(crate) fn tables(effort: &Effort, path: &Path) -> Result<Vec<Table>> {
             row("(b) legacy program, whole text", 2, false),
         ],
         targets: vec![
-            target("prefill: (a) / (b)", first(1) / first(0), 1.0 / 0.98, "×"),
-            target("decode: (a) / (b)", decode(0) / decode(1), 1.0 / 0.98, "×"),
-            target(
+            Target::new("prefill: (a) / (b)", first(1) / first(0), 1.0 / 0.98, "×"),
+            Target::new("decode: (a) / (b)", decode(0) / decode(1), 1.0 / 0.98, "×"),
+            Target::new(
                 "whole text: (b) / (a)",
                 whole(2) / whole(0),
                 1.0 / 0.98,
@@ -187,7 +181,7 @@ pub(crate) fn tables(effort: &Effort, path: &Path) -> Result<Vec<Table>> {
                 format!("{:.2} ms", soon(1)),
             ],
         ],
-        targets: vec![target("(b) - (a)", soon(1) - soon(0), 5.0, "ms")],
+        targets: vec![Target::new("(b) - (a)", soon(1) - soon(0), 5.0, "ms")],
     };
     Ok(vec![language, first_token, again(&registry)?])
 }

@@ -21,6 +21,15 @@ pub(crate) struct Target {
 }
 
 impl Target {
+    pub(crate) fn new(what: &str, found: f64, limit: f64, unit: &'static str) -> Self {
+        Self {
+            what: what.to_owned(),
+            limit,
+            found,
+            unit,
+        }
+    }
+
     pub(crate) fn passes(&self) -> bool {
         self.found <= self.limit
     }

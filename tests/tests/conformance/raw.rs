@@ -2,35 +2,12 @@
 
 use super::cases::{Argument, Outcome, Subject};
 use super::values::{lift, lower};
+use crate::engine::host::{State, linked};
 use anyhow::{Context, Result};
-use llm_wasi_host::{NnView, Registry, add_to_linker};
-use wasmtime::component::{Component, Instance, Linker, ResourceAny, ResourceTable, Val};
-use wasmtime::{Engine, Store};
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
-
-struct State {
-    wasi: WasiCtx,
-    table: ResourceTable,
-    registry: Registry,
-}
-
-impl WasiView for State {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView {
-            ctx: &mut self.wasi,
-            table: &mut self.table,
-        }
-    }
-}
-
-impl State {
-    fn nn(&mut self) -> NnView<'_> {
-        NnView {
-            registry: &self.registry,
-            table: &mut self.table,
-        }
-    }
-}
+use llm_wasi_host::Registry;
+use serde_json::Value;
+use wasmtime::Store;
+use wasmtime::component::{Component, Instance, ResourceAny, Val};
 
 pub(super) struct Raw {
     store: Store<State>,
@@ -38,19 +15,9 @@ pub(super) struct Raw {
 }
 
 impl Raw {
-    pub(super) fn start(component: &[u8], registry: Registry) -> Result<Self> {
-        let engine = Engine::default();
-        let component = Component::new(&engine, component)?;
-        let mut linker = Linker::new(&engine);
-        wasmtime_wasi::p2::add_to_linker_sync(&mut linker)?;
-        add_to_linker(&mut linker, State::nn)?;
-        let state = State {
-            wasi: WasiCtx::builder().build(),
-            table: ResourceTable::new(),
-            registry,
-        };
-        let mut store = Store::new(&engine, state);
-        let instance = linker.instantiate(&mut store, &component)?;
+    pub(super) fn start(component: &Component, registry: Registry) -> Result<Self> {
+        let (mut store, linker) = linked(component.engine(), registry);
+        let instance = linker.instantiate(&mut store, component)?;
         Ok(Self { store, instance })
     }
 }
@@ -86,14 +53,13 @@ impl Subject for Raw {
         let types: Vec<_> = ty.results().collect();
         let mut results = vec![Val::Bool(false); types.len()];
         function.call(&mut *store, &parameters, &mut results)?;
+        if let [Val::Result(Ok(Some(value)))] = results.as_slice()
+            && let Val::Resource(resource) = **value
+        {
+            return Ok(Outcome::Resource(resource));
+        }
         Ok(match results.as_slice() {
-            [] => Outcome::Value(serde_json::Value::Null),
-            [Val::Result(Ok(Some(value)))] if matches!(**value, Val::Resource(_)) => {
-                match **value {
-                    Val::Resource(resource) => Outcome::Resource(resource),
-                    _ => unreachable!("it was one"),
-                }
-            }
+            [] => Outcome::Value(Value::Null),
             [value] => Outcome::Value(lift(&types[0], value)?),
             _ => anyhow::bail!("expected one result, found {}", results.len()),
         })

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use std::pin::Pin;
 use tokio::runtime::Runtime;
 use wasmtime::Store;
-use wasmtime::component::ResourceAny;
+use wasmtime::component::{Component, ResourceAny};
 
 type Events = Pin<Box<dyn Stream<Item = Result<Event>>>>;
 
@@ -28,7 +28,7 @@ pub(super) struct Typed {
 }
 
 impl Typed {
-    pub(super) fn start(component: &[u8], registry: Registry) -> Result<Self> {
+    pub(super) fn start(component: &Component, registry: Registry) -> Result<Self> {
         Ok(Self {
             runtime: tokio::runtime::Builder::new_current_thread().build()?,
             llm: Llm::start(component, registry)?,

@@ -25,15 +25,15 @@ wasmtime::component::bindgen!({
     additional_derives: [PartialEq, Clone],
 });
 
-pub(super) use exports::llm_wasi::llm::generation::{
+pub(crate) use exports::llm_wasi::llm::generation::{
     Answer, Event, Finish, Message, Options, Part, Role, Tool, ToolChoice,
 };
-pub(super) use exports::llm_wasi::llm::models::{
+pub(crate) use exports::llm_wasi::llm::models::{
     Capabilities, EmbeddingOptions, Embeddings, ModelInfo, ModelOptions,
 };
-pub(super) use exports::llm_wasi::llm::types::{Error, FinishReason, Format, Limits, Sampling};
+pub(crate) use exports::llm_wasi::llm::types::{Error, FinishReason, Format, Limits, Sampling};
 
-pub(super) struct State {
+pub(crate) struct State {
     wasi: WasiCtx,
     table: ResourceTable,
     registry: Registry,
@@ -58,8 +58,8 @@ impl State {
 }
 
 /// The engine, instantiated.
-pub(super) struct Llm {
-    pub(super) store: Store<State>,
+pub(crate) struct Llm {
+    pub(crate) store: Store<State>,
     host: Uses,
 }
 
@@ -75,8 +75,21 @@ fn compiled() -> &'static (Engine, Component) {
     })
 }
 
+/// A store and a linker for engines.
+pub(crate) fn linked(engine: &Engine, registry: Registry) -> (Store<State>, Linker<State>) {
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_sync(&mut linker).unwrap();
+    add_to_linker(&mut linker, State::nn).unwrap();
+    let state = State {
+        wasi: WasiCtxBuilder::new().build(),
+        table: ResourceTable::new(),
+        registry,
+    };
+    (Store::new(engine, state), linker)
+}
+
 /// What the tests' engine is configured with.
-pub(super) fn defaults() -> Defaults {
+pub(crate) fn defaults() -> Defaults {
     Defaults {
         temperature: Some(0.0),
         max_tokens: Some(32),
@@ -85,7 +98,7 @@ pub(super) fn defaults() -> Defaults {
 }
 
 /// A tiny model in a file of its own.
-pub(super) fn tiny(model: &TinyModel) -> (tempfile::TempDir, Registry) {
+pub(crate) fn tiny(model: &TinyModel) -> (tempfile::TempDir, Registry) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tiny.gguf");
     model.write(&path).unwrap();
@@ -93,7 +106,7 @@ pub(super) fn tiny(model: &TinyModel) -> (tempfile::TempDir, Registry) {
     (folder, registry)
 }
 
-pub(super) fn registry(path: &Path) -> Registry {
+pub(crate) fn registry(path: &Path) -> Registry {
     let preload: Preload = format!("default:GGML:CPU:{}", path.display())
         .parse()
         .unwrap();
@@ -101,7 +114,7 @@ pub(super) fn registry(path: &Path) -> Registry {
 }
 
 /// SmolLM2. Absent, it fails a test in CI and is reported elsewhere.
-pub(super) fn smollm2() -> Option<Registry> {
+pub(crate) fn smollm2() -> Option<Registry> {
     let path = std::env::var_os("LLM_WASI_SMOLLM2").map(PathBuf::from);
     if path.is_none() {
         assert!(
@@ -114,29 +127,19 @@ pub(super) fn smollm2() -> Option<Registry> {
 }
 
 impl Llm {
-    pub(super) fn new(registry: Registry) -> Self {
+    pub(crate) fn new(registry: Registry) -> Self {
         let (engine, component) = compiled();
-        let mut linker = Linker::new(engine);
-        wasmtime_wasi::p2::add_to_linker_sync(&mut linker).unwrap();
-        add_to_linker(&mut linker, State::nn).unwrap();
-        let mut store = Store::new(
-            engine,
-            State {
-                wasi: WasiCtxBuilder::new().build(),
-                table: ResourceTable::new(),
-                registry,
-            },
-        );
+        let (mut store, linker) = linked(engine, registry);
         let host = Uses::instantiate(&mut store, component, &linker).unwrap();
         Self { store, host }
     }
 
-    pub(super) fn names(&mut self) -> Vec<String> {
+    pub(crate) fn names(&mut self) -> Vec<String> {
         let models = self.host.llm_wasi_llm_models();
         models.call_list_names(&mut self.store).unwrap().unwrap()
     }
 
-    pub(super) fn open(
+    pub(crate) fn open(
         &mut self,
         name: Option<&str>,
         context_length: Option<u32>,
@@ -148,12 +151,12 @@ impl Llm {
             .unwrap()
     }
 
-    pub(super) fn info(&mut self, model: ResourceAny) -> ModelInfo {
+    pub(crate) fn info(&mut self, model: ResourceAny) -> ModelInfo {
         let models = self.host.llm_wasi_llm_models();
         models.model().call_info(&mut self.store, model).unwrap()
     }
 
-    pub(super) fn tokenize(&mut self, model: ResourceAny, text: &str, special: bool) -> Vec<u32> {
+    pub(crate) fn tokenize(&mut self, model: ResourceAny, text: &str, special: bool) -> Vec<u32> {
         let models = self.host.llm_wasi_llm_models();
         models
             .model()
@@ -162,7 +165,7 @@ impl Llm {
             .unwrap()
     }
 
-    pub(super) fn detokenize(
+    pub(crate) fn detokenize(
         &mut self,
         model: ResourceAny,
         tokens: &[u32],
@@ -174,7 +177,7 @@ impl Llm {
             .unwrap()
     }
 
-    pub(super) fn count(&mut self, model: ResourceAny, text: &str) -> u32 {
+    pub(crate) fn count(&mut self, model: ResourceAny, text: &str) -> u32 {
         let models = self.host.llm_wasi_llm_models();
         models
             .model()
@@ -183,7 +186,7 @@ impl Llm {
             .unwrap()
     }
 
-    pub(super) fn embed(
+    pub(crate) fn embed(
         &mut self,
         model: ResourceAny,
         texts: &[&str],
@@ -197,7 +200,7 @@ impl Llm {
             .unwrap()
     }
 
-    pub(super) fn complete(
+    pub(crate) fn complete(
         &mut self,
         model: ResourceAny,
         prompt: &str,
@@ -209,7 +212,7 @@ impl Llm {
             .unwrap()
     }
 
-    pub(super) fn stream_completion(
+    pub(crate) fn stream_completion(
         &mut self,
         model: ResourceAny,
         prompt: &str,
@@ -221,7 +224,7 @@ impl Llm {
             .unwrap()
     }
 
-    pub(super) fn chat(
+    pub(crate) fn chat(
         &mut self,
         model: ResourceAny,
         messages: &[Message],
@@ -233,7 +236,7 @@ impl Llm {
             .unwrap()
     }
 
-    pub(super) fn render(
+    pub(crate) fn render(
         &mut self,
         model: ResourceAny,
         messages: &[Message],
@@ -245,7 +248,7 @@ impl Llm {
             .unwrap()
     }
 
-    pub(super) fn next(&mut self, stream: ResourceAny) -> Result<Option<Event>, Error> {
+    pub(crate) fn next(&mut self, stream: ResourceAny) -> Result<Option<Event>, Error> {
         let generation = self.host.llm_wasi_llm_generation();
         generation
             .answer_stream()
@@ -253,7 +256,7 @@ impl Llm {
             .unwrap()
     }
 
-    pub(super) fn cancel(&mut self, stream: ResourceAny) {
+    pub(crate) fn cancel(&mut self, stream: ResourceAny) {
         let generation = self.host.llm_wasi_llm_generation();
         generation
             .answer_stream()
@@ -262,7 +265,7 @@ impl Llm {
     }
 
     /// All that a stream gives.
-    pub(super) fn events(&mut self, stream: ResourceAny) -> Vec<Event> {
+    pub(crate) fn events(&mut self, stream: ResourceAny) -> Vec<Event> {
         let mut events = Vec::new();
         while let Some(event) = self.next(stream).unwrap() {
             events.push(event);
@@ -270,11 +273,11 @@ impl Llm {
         events
     }
 
-    pub(super) fn drop(&mut self, resource: ResourceAny) {
+    pub(crate) fn drop(&mut self, resource: ResourceAny) {
         resource.resource_drop(&mut self.store).unwrap();
     }
 
-    pub(super) fn begin(
+    pub(crate) fn begin(
         &mut self,
         model: ResourceAny,
         messages: &[Message],
@@ -287,7 +290,7 @@ impl Llm {
             .unwrap()
     }
 
-    pub(super) fn say(
+    pub(crate) fn say(
         &mut self,
         conversation: ResourceAny,
         message: &Message,
@@ -299,7 +302,7 @@ impl Llm {
             .unwrap()
     }
 
-    pub(super) fn stream_answer(
+    pub(crate) fn stream_answer(
         &mut self,
         conversation: ResourceAny,
         message: &Message,
@@ -311,7 +314,7 @@ impl Llm {
             .unwrap()
     }
 
-    pub(super) fn messages(&mut self, conversation: ResourceAny) -> Vec<Message> {
+    pub(crate) fn messages(&mut self, conversation: ResourceAny) -> Vec<Message> {
         let generation = self.host.llm_wasi_llm_generation();
         generation
             .conversation()
@@ -319,7 +322,7 @@ impl Llm {
             .unwrap()
     }
 
-    pub(super) fn save(&mut self, conversation: ResourceAny) -> Vec<u8> {
+    pub(crate) fn save(&mut self, conversation: ResourceAny) -> Vec<u8> {
         let generation = self.host.llm_wasi_llm_generation();
         generation
             .conversation()
@@ -327,7 +330,7 @@ impl Llm {
             .unwrap()
     }
 
-    pub(super) fn restore(
+    pub(crate) fn restore(
         &mut self,
         model: ResourceAny,
         state: &[u8],
@@ -341,7 +344,19 @@ impl Llm {
 }
 
 /// Nothing asked for.
-pub(super) fn options() -> Options {
+pub(crate) const NO_SAMPLING: Sampling = Sampling {
+    temperature: None,
+    top_p: None,
+    top_k: None,
+    min_p: None,
+    repeat_penalty: None,
+    presence_penalty: None,
+    frequency_penalty: None,
+    seed: None,
+};
+
+/// Nothing asked for.
+pub(crate) fn options() -> Options {
     Options {
         sampling: None,
         limits: None,
@@ -352,7 +367,7 @@ pub(super) fn options() -> Options {
     }
 }
 
-pub(super) fn limits(max_tokens: u32) -> Limits {
+pub(crate) fn limits(max_tokens: u32) -> Limits {
     Limits {
         max_tokens: Some(max_tokens),
         stop: None,
@@ -360,7 +375,7 @@ pub(super) fn limits(max_tokens: u32) -> Limits {
     }
 }
 
-pub(super) fn message(role: Role, text: &str) -> Message {
+pub(crate) fn message(role: Role, text: &str) -> Message {
     Message {
         role,
         content: vec![Part::Text(text.to_owned())],
@@ -369,12 +384,12 @@ pub(super) fn message(role: Role, text: &str) -> Message {
     }
 }
 
-pub(super) fn user(text: &str) -> Message {
+pub(crate) fn user(text: &str) -> Message {
     message(Role::User, text)
 }
 
 /// The text of a stream's events, and its end.
-pub(super) fn text_of(events: &[Event]) -> (String, Finish) {
+pub(crate) fn text_of(events: &[Event]) -> (String, Finish) {
     let text = events
         .iter()
         .filter_map(|event| match event {

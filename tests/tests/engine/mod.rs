@@ -1,6 +1,6 @@
 //! The engine component on this project's host, called as an app would call it.
 
 mod chat;
-mod host;
+pub(crate) mod host;
 mod ranges;
 mod requests;

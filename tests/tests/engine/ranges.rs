@@ -1,7 +1,7 @@
 //! What the engine takes for sampling, and what a configuration may have, are told in two places: they are
 //! compared here, just inside and just outside of each range.
 
-use super::host::{Error, Llm, Options, Sampling, options, tiny};
+use super::host::{Error, Llm, NO_SAMPLING, Options, Sampling, options, tiny};
 use llm_wasi_compose::Defaults;
 use llm_wasi_host::testing::TinyModel;
 
@@ -65,16 +65,7 @@ fn of_requests_and_of_configurations_are_the_same() {
             (least - STEP, false),
             (most + STEP, false),
         ] {
-            let mut sampling = Sampling {
-                temperature: None,
-                top_p: None,
-                top_k: None,
-                min_p: None,
-                repeat_penalty: None,
-                presence_penalty: None,
-                frequency_penalty: None,
-                seed: None,
-            };
+            let mut sampling = NO_SAMPLING;
             request(&mut sampling, value);
             let asked = Options {
                 sampling: Some(sampling),

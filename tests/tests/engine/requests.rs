@@ -1,21 +1,10 @@
 //! Requests on the tiny model, whose text is known beforehand: limits, stop texts, errors.
 
 use super::host::{
-    EmbeddingOptions, Error, FinishReason, Format, Limits, Llm, Options, Sampling, limits, options,
-    text_of, tiny, user,
+    EmbeddingOptions, Error, FinishReason, Format, Limits, Llm, NO_SAMPLING, Options, Sampling,
+    limits, options, text_of, tiny, user,
 };
 use llm_wasi_host::testing::TinyModel;
-
-const NO_SAMPLING: Sampling = Sampling {
-    temperature: None,
-    top_p: None,
-    top_k: None,
-    min_p: None,
-    repeat_penalty: None,
-    presence_penalty: None,
-    frequency_penalty: None,
-    seed: None,
-};
 
 fn continuation(model: &TinyModel, byte: u8, count: usize) -> String {
     String::from_utf8_lossy(&model.continuation(byte, count)).into_owned()

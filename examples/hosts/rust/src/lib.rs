@@ -9,8 +9,8 @@ use futures_util::stream::{Stream, try_unfold};
 use llm_wasi_host::{NnView, Registry, add_to_linker};
 use std::sync::mpsc;
 use tokio::sync::oneshot;
+use wasmtime::Store;
 use wasmtime::component::{Component, Linker, ResourceAny, ResourceTable};
-use wasmtime::{Engine, Store};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 /// The interface's types and functions.
@@ -68,11 +68,9 @@ pub struct Llm {
 }
 
 impl Llm {
-    /// Starts an engine, a component that exports `llm-wasi:llm`.
-    pub fn start(component: &[u8], models: Registry) -> Result<Self> {
-        let engine = Engine::default();
-        let component = Component::new(&engine, component)?;
-        let mut linker = Linker::new(&engine);
+    /// Starts an engine: an instance of a component that exports `llm-wasi:llm`.
+    pub fn start(component: &Component, models: Registry) -> Result<Self> {
+        let mut linker = Linker::new(component.engine());
         wasmtime_wasi::p2::add_to_linker_sync(&mut linker)?;
         add_to_linker(&mut linker, State::nn)?;
         let state = State {
@@ -80,8 +78,8 @@ impl Llm {
             models,
             table: ResourceTable::new(),
         };
-        let mut store = Store::new(&engine, state);
-        let host = LanguageModels::instantiate(&mut store, &component, &linker)?;
+        let mut store = Store::new(component.engine(), state);
+        let host = LanguageModels::instantiate(&mut store, component, &linker)?;
         let (calls, queue) = mpsc::channel::<Call>();
         std::thread::Builder::new()
             .name("engine".to_owned())

@@ -9,6 +9,8 @@ use llm_wasi_example_host::models::ModelOptions;
 use llm_wasi_host::{Preload, Registry};
 use std::io::Write;
 use std::pin::pin;
+use wasmtime::Engine;
+use wasmtime::component::Component;
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -24,7 +26,8 @@ async fn main() -> Result<()> {
         max_tokens: Some(128),
         ..Defaults::default()
     };
-    let llm = Llm::start(&configure(ENGINE, &defaults.component()?)?, models)?;
+    let engine = configure(ENGINE, &defaults.component()?)?;
+    let llm = Llm::start(&Component::new(&Engine::default(), engine)?, models)?;
 
     let stream = llm.call(move |host, store| {
         let options = ModelOptions {
