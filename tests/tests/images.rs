@@ -1,7 +1,11 @@
 //! Images in messages: the engine component on a host with images, a tiny model and a tiny projector.
 
 #[path = "engine/host.rs"]
-#[allow(dead_code, reason = "written for all tests of the engine")]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "written for all tests of the engine"
+)]
 mod host;
 
 use host::{Capabilities, Error, Llm, Message, Options, Part, Role, limits, options, user};
