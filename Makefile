@@ -26,7 +26,7 @@ bench:
 	cargo build --release --workspace --bins
 	# glibc would give large buffers back after every cycle, and their page faults would be what is measured.
 	MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=1000000000 \
-	LLM_WASI_SMOLLM2="$$(scripts/setup.sh model)" target/release/llm-wasi-bench $(TABLES)
+	LLM_WASI_SMOLLM2="$$(scripts/setup.sh model)" $${CARGO_TARGET_DIR:-target}/release/llm-wasi-bench $(TABLES)
 
 fixtures:
 	fixtures/build.sh

@@ -35,7 +35,8 @@ pub(crate) struct Loaded {
 impl Loaded {
     pub(crate) fn new(name: &str, options: &str) -> Result<Self, Failure> {
         let graph = load_by_name(name, Some(options)).map_err(|error| match error.code() {
-            ErrorCode::NotFound | ErrorCode::ModelNotFound => Failure::ModelNotFound(
+            // A known name whose file is not there has the host's own text.
+            ErrorCode::NotFound => Failure::ModelNotFound(
                 crate::bindings::exports::llm_wasi::llm::types::ModelNotFound {
                     name: name.to_owned(),
                     available: names(),

@@ -119,6 +119,17 @@ fn a_model_that_is_not_there_gets_the_names_there_are() {
 }
 
 #[test]
+fn a_model_whose_file_is_not_there_is_told_from_an_unknown_name() {
+    let (folder, registry) = tiny(&TinyModel::new());
+    folder.close().unwrap();
+    let mut llm = Llm::new(registry);
+    match llm.open(None, None).unwrap_err() {
+        Error::Backend(text) => assert!(text.contains("tiny.gguf"), "{text}"),
+        error => panic!("{error:?}"),
+    }
+}
+
+#[test]
 fn each_field_that_makes_no_sense_is_named() {
     let (_folder, registry) = tiny(&TinyModel::new());
     let mut llm = Llm::new(registry);

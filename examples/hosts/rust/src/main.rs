@@ -22,6 +22,7 @@ async fn main() -> Result<()> {
     let preload: Preload = format!("default:GGML:AUTO:{path}").parse()?;
     let models = Registry::with_default_backends().preload(preload).build();
     let defaults = Defaults {
+        system_prompt: Some("You answer in one short sentence.".to_owned()),
         temperature: Some(0.0),
         max_tokens: Some(128),
         ..Defaults::default()
