@@ -13,6 +13,8 @@ class Command:
 
     text: str
     output: str | None = None
+    # What is shown with its output may be a failure: then the output is what counts.
+    may_fail: bool = False
 
     @property
     def name(self):
@@ -75,6 +77,7 @@ def session(text):
             raise ValueError(f"expected a command behind `$ `, found: {line}")
     for command in found:
         command.output = command.output or None
+        command.may_fail = command.output is not None
     return found
 
 

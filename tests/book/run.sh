@@ -40,13 +40,14 @@ mkdir "$checkout" "$work/bin" "$work/home"
 git ls-files --cached --others --exclude-standard -z |
   while IFS= read -r -d '' file; do [ ! -e "$file" ] || printf '%s\0' "$file"; done |
   xargs -0 cp --parents -t "$checkout"
-mkdir -p "$checkout/target/release" "$checkout/models"
+mkdir -p "$checkout/target/release" "$checkout/models" "$checkout/build"
 ln -s "$llm_wasi" "$checkout/target/release/llm-wasi"
 ln -s "$model" "$checkout/model.gguf"
 ln -s "$orientation_onnx" "$checkout/classifier.onnx"
 ln -s "$orientation" "$checkout/models/orient"
 cp fixtures/wasm/chat.wasm "$checkout/app.wasm"
 cp fixtures/wasm/chat.wasm fixtures/wasm/classify.wasm "$checkout"
+cp fixtures/wasm/chat.wasm "$checkout/build"
 cp "$(cargo metadata --format-version 1 --locked | python3 -c '
 import json, os, sys
 for package in json.load(sys.stdin)["packages"]:
@@ -55,7 +56,7 @@ for package in json.load(sys.stdin)["packages"]:
 # The programs that pages call by name, and nothing of the user's own.
 ln -s "$llm_wasi" "$tools/bin/wasmtime" "$tools/bin/wasm-tools" "$minisign" "$work/bin"
 export PATH=$work/bin:$PATH
-for variable in $(compgen -e | grep -E '^(LLM_WASI_|XDG_|RUST_LOG$|VK_|GGML_)'); do unset "$variable"; done
+for variable in $(compgen -e | grep -E '^(LLM_WASI_|XDG_|RUST_LOG$|RUST_BACKTRACE$|VK_|GGML_)'); do unset "$variable"; done
 export HOME=$work/home LLM_WASI_CACHE=$cache NO_PROXY=127.0.0.1
 # As \`pip install\` puts it, and as Wasmtime's command line finds OpenVINO.
 export PYTHONPATH=${onnxruntime%/onnxruntime/*}:$tools/python LD_LIBRARY_PATH=$tools/lib:$tools/python/openvino/libs

@@ -1,4 +1,4 @@
-//! What docs/app.md shows: `guide converse FILE`, `guide json TEXT`, `guide tools TEXT`, `guide embed TEXT...`.
+//! What docs/app.md shows: `guide converse`, `guide json TEXT`, `guide tools TEXT`, `guide embed TEXT...`.
 
 use llm_wasi::llm::generation::{
     Answer, Conversation, Message, Options, Part, Role, Tool, ToolCall, chat,
@@ -12,7 +12,7 @@ wit_bindgen::generate!({
     generate_all,
 });
 
-const USAGE: &str = "usage: guide converse FILE | json TEXT | tools TEXT | embed TEXT...";
+const USAGE: &str = "usage: guide converse | json TEXT | tools TEXT | embed TEXT...";
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -23,18 +23,19 @@ fn main() {
 }
 
 fn run(words: &[String]) -> Result<(), String> {
-    let (Some(what), Some(text)) = (words.first(), words.get(1)) else {
+    let Some((what, texts)) = words.split_first() else {
         return Err(USAGE.to_owned());
     };
+    let text = texts.join(" ");
     let options = ModelOptions {
         context_length: Some(2048),
     };
     let model = Model::open(None, options).map_err(|error| advice(&error))?;
     let done = match what.as_str() {
-        "converse" => converse(&model, text),
-        "json" => json(&model, text),
-        "tools" => with_tools(&model, text),
-        "embed" => similarities(&model, &words[1..]),
+        "converse" => converse(&model),
+        "json" => json(&model, &text),
+        "tools" => with_tools(&model, &text),
+        "embed" => similarities(&model, texts),
         _ => return Err(USAGE.to_owned()),
     };
     done.map_err(|error| advice(&error))
@@ -82,24 +83,18 @@ fn message(role: Role, text: &str) -> Message {
     }
 }
 
-/// Each line of standard input is a turn. The conversation is kept in a file.
-fn converse(model: &Model, file: &str) -> Result<(), Error> {
-    let conversation = match std::fs::read(file) {
-        Ok(state) => Conversation::restore(model, &state)?,
-        Err(_) => Conversation::begin(model, &[], &as_configured())?,
-    };
+/// Each line of standard input is a turn. What is saved at the end is enough to go on elsewhere.
+fn converse(model: &Model) -> Result<(), Error> {
+    let conversation = Conversation::begin(model, &[], &as_configured())?;
     for line in std::io::stdin().lines().map_while(Result::ok) {
         let answer = conversation.say(&message(Role::User, &line))?;
         let usage = answer.finish.usage;
         println!("{}", answer.text);
-        println!(
-            "({} of {} tokens were known)",
-            usage.cached_tokens, usage.prompt_tokens
-        );
+        println!("({} of {} tokens were known)", usage.cached_tokens, usage.prompt_tokens);
     }
-    if let Err(error) = std::fs::write(file, conversation.save()) {
-        eprintln!("{file}: {error}");
-    }
+    let saved = conversation.save();
+    let restored = Conversation::restore(model, &saved)?;
+    println!("{} messages restored", restored.messages().len());
     Ok(())
 }
 
