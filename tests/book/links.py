@@ -1,10 +1,6 @@
-"""Checks that links within a book as mdBook has built it lead to a file, and to a place in it.
+"""The links within a book as mdBook has built it."""
 
-Usage: links.py FOLDER"""
-
-import pathlib
 import re
-import sys
 from html.parser import HTMLParser
 from urllib.parse import unquote, urldefrag
 
@@ -23,8 +19,8 @@ class Page(HTMLParser):
             self.links.append(attrs["href"])
 
 
-def main():
-    book = pathlib.Path(sys.argv[1])
+def broken(book):
+    """The links that lead to no file, or to no place in one."""
     # The page for addresses that do not exist has links for any place, and print.html is all others again.
     files = [file for file in sorted(book.glob("*.html")) if file.name not in ("404.html", "print.html")]
     pages = {file.name: Page(file.read_text()) for file in files}
@@ -39,10 +35,4 @@ def main():
                 wrong.append(f"{name}: {link} leads to no file")
             elif target and place and place not in target.ids:
                 wrong.append(f"{name}: {link} leads to no place")
-    for line in wrong:
-        print(line)
-    return 1 if wrong or not pages else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return wrong

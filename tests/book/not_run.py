@@ -4,7 +4,7 @@ NOT_RUN = {
     "make build": "scripts/test.sh builds the same before",
     "make test": "this is a part of it",
     "make demo": "start.md has its steps",
-    "make bench": "bench/tests runs every table",
+    "make bench": "measures for many minutes; scripts/test.sh builds it, and bench/tests tests what it measures",
     "cargo install --locked --path cli": "scripts/test.sh builds the same program",
     "cargo install --locked --path cli --features vulkan": "scripts/test.sh builds with the feature and tests it",
     "cargo install --locked --path cli --features images": "scripts/test.sh builds with the feature and tests it",

@@ -1,5 +1,5 @@
 """Runs the commands of README.md and of the pages in docs/: those of each page in a session of bash of its own, in a
-copy of the repository.
+copy of the repository. Then builds the book.
 
 Usage: run.py CHECKOUT [PAGE...]
 
@@ -7,12 +7,15 @@ CHECKOUT is that copy, prepared by run.sh. Prints a line for each command and `N
 
 import os
 import pathlib
+import re
 import shlex
 import shutil
 import signal
 import subprocess
 import sys
+import time
 
+from links import broken
 from not_run import NOT_RUN
 from pages import commands, shows
 
@@ -82,6 +85,7 @@ def check(page, checkout, results):
     shutil.copytree(checkout, folder, symlinks=True)
     log = checkout.parent / f"{folder.name}.log"
     log.mkdir()
+    started = time.monotonic()
     ran = list(run(session, folder, log))
     for number, command in enumerate(session):
         name = f"{page}: {command.name}"
@@ -97,6 +101,25 @@ def check(page, checkout, results):
         else:
             results.ok(name)
     shutil.rmtree(folder)
+    print(f"{page}: {time.monotonic() - started:.0f} s")
+
+
+def check_book(checkout, results):
+    name = "mdBook builds the book"
+    folder = checkout.parent / "book"
+    built = subprocess.run(
+        ["mdbook", "build", checkout / "docs", "--dest-dir", folder], text=True, capture_output=True
+    )
+    said = built.stdout + built.stderr
+    if built.returncode != 0 or re.search(r"^ *(WARN|ERROR)", said, re.M):
+        results.not_ok(name, said)
+        return
+    results.ok(name)
+    wrong = broken(folder)
+    if wrong:
+        results.not_ok("links within the book", "\n".join(wrong))
+    else:
+        results.ok("links within the book")
 
 
 def main():
@@ -108,6 +131,7 @@ def main():
     if not pages:
         for command in NOT_RUN.keys() - results.covered:
             results.not_ok(command, "is in not_run.py, and no page has it")
+        check_book(pathlib.Path(checkout), results)
     print(f"{results.passed} passed, {results.failed} failed")
     return 1 if results.failed else 0
 
