@@ -57,7 +57,7 @@ for package in json.load(sys.stdin)["packages"]:
 ln -s "$llm_wasi" "$tools/bin/wasmtime" "$tools/bin/wasm-tools" "$mdbook" "$minisign" "$work/bin"
 export PATH=$work/bin:$PATH
 for variable in $(compgen -e | grep -E '^(LLM_WASI_|XDG_|RUST_LOG$|RUST_BACKTRACE$|VK_|GGML_)'); do unset "$variable"; done
-export HOME=$work/home LLM_WASI_CACHE=$cache NO_PROXY=127.0.0.1
+export HOME=$work/home LLM_WASI_CACHE=$cache NO_PROXY=127.0.0.1 PYTHONDONTWRITEBYTECODE=1
 # As `pip install` puts it, and as Wasmtime's command line finds OpenVINO.
 export PYTHONPATH=${onnxruntime%/onnxruntime/*}:$tools/python LD_LIBRARY_PATH=$tools/lib:$tools/python/openvino/libs
 
