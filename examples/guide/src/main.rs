@@ -90,7 +90,10 @@ fn converse(model: &Model) -> Result<(), Error> {
         let answer = conversation.say(&message(Role::User, &line))?;
         let usage = answer.finish.usage;
         println!("{}", answer.text);
-        println!("({} of {} tokens were known)", usage.cached_tokens, usage.prompt_tokens);
+        println!(
+            "({} of {} tokens were known)",
+            usage.cached_tokens, usage.prompt_tokens
+        );
     }
     let saved = conversation.save();
     let restored = Conversation::restore(model, &saved)?;
