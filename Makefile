@@ -1,11 +1,12 @@
 # `make test` and `make demo` are all that a fresh machine needs: each installs what it lacks and says so.
 
-.PHONY: help build test demo bench fixtures fuzz advisories
+.PHONY: help build test demo bench book fixtures fuzz advisories
 
 help:
 	@echo "make test        format, lints, licences and every test"
 	@echo "make demo        a legacy program answers with a real model"
 	@echo "make bench       prints what adapter and host cost (TABLES=language for one table)"
+	@echo "make book        the documents as a book, target/book/index.html"
 	@echo "make build       the program, target/release/llm-wasi"
 	@echo "make fixtures    rebuilds the committed guests"
 	@echo "make fuzz        runs each fuzz target for long (CASES=100000)"
@@ -27,6 +28,9 @@ bench:
 	# glibc would give large buffers back after every cycle, and their page faults would be what is measured.
 	MALLOC_MMAP_THRESHOLD_=1000000000 MALLOC_TRIM_THRESHOLD_=1000000000 \
 	LLM_WASI_SMOLLM2="$$(scripts/setup.sh model)" $${CARGO_TARGET_DIR:-target}/release/llm-wasi-bench $(TABLES)
+
+book:
+	"$$(scripts/setup.sh mdbook)" build docs
 
 fixtures:
 	fixtures/build.sh

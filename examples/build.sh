@@ -12,5 +12,5 @@ root=$(dirname "$here")
 . "$root/scripts/wasm.sh"
 begin examples "$@"
 
-rust_wasm "$root/guests" wasm32-wasip1 ask
+rust_wasm "$root/guests" wasm32-wasip1 ask guide
 finish "$here/wasm" "$check"

@@ -1,10 +1,12 @@
 """Checks the documents: links to files and headings lead somewhere, `make` targets and mentioned
-scripts exist. Prints what does not, and exits with 1 then."""
+scripts exist, the book has every page, and Rust that is shown is an excerpt of a source that is compiled.
+Prints what is wrong, and exits with 1 then."""
 
 import pathlib
 import re
 import subprocess
 import sys
+import textwrap
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LINK = re.compile(r"\[[^\]]*\]\(([^()\s]+)\)")
@@ -25,6 +27,33 @@ def without_fences(text):
     return re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)
 
 
+def book(wrong):
+    """The book's contents: every page once, and no page that is not there."""
+    summary = (ROOT / "docs/SUMMARY.md").read_text()
+    pages = LINK.findall(summary)
+    for page in sorted(set(page for page in pages if pages.count(page) > 1)):
+        wrong.append(f"docs/SUMMARY.md: {page} is there twice")
+    for page in sorted({path.name for path in ROOT.glob("docs/*.md")} - {"SUMMARY.md", *pages}):
+        wrong.append(f"docs/SUMMARY.md: {page} is missing")
+
+
+def excerpts(wrong):
+    """Rust in docs/ is part of a source that is compiled, but for the indentation."""
+    sources = [path.read_text().splitlines() for path in [
+        *sorted(ROOT.glob("examples/*/src/*.rs")), ROOT / "tests/tests/embedding_guide.rs",
+    ]]
+    for page in sorted(ROOT.glob("docs/*.md")):
+        for block in re.findall(r"^```rust\n(.*?)^```$", page.read_text(), re.M | re.S):
+            lines = block.splitlines()
+            if not any(
+                textwrap.dedent("\n".join(source[at:at + len(lines)])) == "\n".join(lines)
+                for source in sources
+                for at, line in enumerate(source)
+                if line.strip() == lines[0]
+            ):
+                wrong.append(f"{page.relative_to(ROOT)}: no source has the lines behind: {lines[0]}")
+
+
 def main():
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
@@ -34,6 +63,8 @@ def main():
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
     folders = {name.split("/")[0] for name in listed if "/" in name}
     wrong = []
+    book(wrong)
+    excerpts(wrong)
     for document in documents:
         text = document.read_text()
         name = document.relative_to(ROOT)

