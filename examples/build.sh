@@ -109,7 +109,10 @@ for package in json.load(sys.stdin)["packages"]:
         print(os.path.dirname(package["manifest_path"]))' "$1"
 }
 
-for language in $languages; do "build_$language"; done
+for language in $languages; do
+    rm -f "$large/ask-$language.wasm"
+    "build_$language"
+done
 
 for file in "$large"/*.wasm; do
     [ ! -e "$file" ] || printf '%9d  target/examples/%s\n' "$(wc -c <"$file")" "$(basename "$file")"

@@ -17,6 +17,7 @@
 #   go               Go, as a program: the system's, if it is 1.25 or later
 #   componentize-js  makes components of JavaScript, as a program; needs node on the PATH
 #   componentize-py  makes components of Python, as a program
+#   wac              wac, which composes components, as a program
 #   vulkan           what llama.cpp's Vulkan build takes, as a folder for VULKAN_SDK
 #   vulkan-driver    Mesa's software driver, for machines without a GPU; prints its description file
 #
@@ -253,6 +254,20 @@ SCRIPT
   printf '%s\n' "$folder/componentize-py"
 }
 
+wac_version=0.12.0
+
+# Without what it needs to read WIT and registries, which would double the time.
+wac() {
+  local folder=$cache/wac
+  if [ "$("$folder/bin/wac" --version 2>/dev/null)" != "wac-cli $wac_version" ]; then
+    say "building wac-cli $wac_version, which takes minutes"
+    CARGO_PROFILE_DEV_DEBUG=0 cargo install --quiet --locked --force --debug --no-default-features \
+      --root "$folder" --target-dir "$folder/build" "wac-cli@$wac_version" >&2
+    rm -rf "$folder/build"
+  fi
+  printf '%s\n' "$folder/bin/wac"
+}
+
 # The first release of the Vulkan headers that llama.cpp compiles with, 1.3.272.
 vulkan_headers=272
 # The Debian release whose headers serve where the system's own are older.
@@ -316,7 +331,7 @@ vulkan_driver() {
 [ $# -gt 0 ] || set -- help
 for part; do
   case $part in
-  build | model | onnxruntime | openvino | orientation | minilm | magika | templates | tools | deny | node | go | vulkan) "$part" ;;
+  build | model | onnxruntime | openvino | orientation | minilm | magika | templates | tools | deny | node | go | wac | vulkan) "$part" ;;
   orientation-onnx) orientation_onnx ;;
   componentize-js) componentize_js ;;
   componentize-py) componentize_py ;;
