@@ -102,6 +102,7 @@ else
 fi
 suite "CI step" '^[0-9]+ passed, [0-9]+ failed' ci/test.sh
 suite "independent host and tools" '^[0-9]+ passed, [0-9]+ failed' tests/independent/run.sh
+suite "example apps" '^[0-9]+ passed, [0-9]+ failed' tests/languages/run.sh
 
 echo
 for failure in "${failures[@]}"; do say "failed: $failure"; done
