@@ -60,9 +60,9 @@ build_rust() { rust_wasm "$root/guests" wasm32-wasip1 ask; }
 build_c() {
     need clang lld wasi-libc libclang-rt-14-dev-wasm32
     bindings c llm-wasi:llm/app
-    clang --target=wasm32-wasi --sysroot=/usr -Os -std=gnu11 -Wall -Wextra -Werror -s \
+    clang --target=wasm32-wasi --sysroot=/usr -nostartfiles -Os -std=gnu11 -Wall -Wextra -Werror -s \
         -ffile-prefix-map="$here=/examples" -ffile-prefix-map="$generated=/bindings" -I"$generated" \
-        -o "$out/ask-c.wasm" "$here/c/ask.c" "$generated/app.c" "$generated/app_component_type.o"
+        -o "$out/ask-c.wasm" "$here/c/ask.c" "$here/c/start.c" "$generated/app.c" "$generated/app_component_type.o"
 }
 
 # Go finds its part of the bindings beside them, and not where a module proxy is: the crate brings it along.
