@@ -23,6 +23,14 @@ const SEED: u64 = 1234;
 /// The printable characters, space left out because tokenizers treat it specially.
 const PRINTABLE: std::ops::RangeInclusive<u8> = b'!'..=b'~';
 
+/// ChatML with tools as Hermes takes them.
+const TOOLS_TEMPLATE: &str = "\
+    {%- if tools %}<|im_start|>system\nTools: {{ tools | tojson }}. Write <tool_call> and JSON.<|im_end|>\n{% endif %}\
+    {%- for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}\
+    {%- for call in message.tool_calls %}<tool_call>\n{{ call.function | tojson }}\n</tool_call>{% endfor %}<|im_end|>\n\
+    {%- endfor %}\
+    {%- if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
+
 /// The model, and what it will say.
 #[derive(Clone, Debug)]
 pub struct TinyModel {
@@ -31,6 +39,7 @@ pub struct TinyModel {
     context: u32,
     /// Whether the first layer's attention outweighs the last token.
     attentive: bool,
+    template: Option<&'static str>,
 }
 
 impl Default for TinyModel {
@@ -56,7 +65,29 @@ impl TinyModel {
             successors,
             context: 512,
             attentive: false,
+            template: None,
         }
+    }
+
+    /// The one of the conformance suite. It chats as well, since prompts of ChatML end with a line end; and
+    /// after a tabulator it writes `é`, in two tokens.
+    pub fn conformance() -> Self {
+        Self::new()
+            .following(b'\n', b'a')
+            .following(b'\t', 0xc3)
+            .following(0xc3, 0xa9)
+    }
+
+    /// The same, but with a chat template that has a place for tools.
+    pub fn conformance_tools() -> Self {
+        Self::conformance().with_template(TOOLS_TEMPLATE)
+    }
+
+    /// The same, but with a chat template.
+    #[must_use]
+    pub fn with_template(mut self, template: &'static str) -> Self {
+        self.template = Some(template);
+        self
     }
 
     /// The same, but what most tokens and embeddings before it are, and not the last token, decides what
@@ -160,6 +191,9 @@ impl TinyModel {
         file.number("tokenizer.ggml.bos_token_id", BOS);
         file.number("tokenizer.ggml.eos_token_id", EOS);
         file.flag("tokenizer.ggml.add_bos_token", true);
+        if let Some(template) = self.template {
+            file.text("tokenizer.chat_template", template);
+        }
         file
     }
 
