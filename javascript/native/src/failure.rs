@@ -1,0 +1,27 @@
+//! Failures as exceptions.
+
+use llm_wasi_host::{Error, ErrorCode};
+use napi_derive::napi;
+
+/// What the functions of this addon give.
+pub(crate) type Result<T> = std::result::Result<T, napi::Error<&'static str>>;
+
+pub(crate) fn exception(error: Error) -> napi::Error<&'static str> {
+    napi::Error::new(error.code.name(), error.message)
+}
+
+/// The failure of everything that is used after `dispose`.
+pub(crate) fn disposed(what: &str) -> Error {
+    Error::invalid(format!(
+        "expected a {what} that is in use, found one that was disposed of"
+    ))
+}
+
+/// The code of `wasi:nn` for an exception's code; nothing if the exception is none of the host's.
+#[napi(catch_unwind)]
+pub(crate) fn code_in_wasi_nn(code: String) -> Option<&'static str> {
+    ErrorCode::ALL
+        .into_iter()
+        .find(|known| known.name() == code)
+        .map(|known| known.in_wasi_nn().name())
+}
