@@ -21,7 +21,7 @@ fi
 export PATH=$node:$PATH LLM_WASI_NODE_ADDON=$addon LLM_WASI_SMOLLM2=$model LLM_WASI_ONNXRUNTIME=$onnxruntime
 say "Node.js $(node --version), npm $(npm --version)"
 for package in javascript examples/hosts/javascript; do
-  npm --prefix "$package" ci --no-audit --no-fund --loglevel=error >&2 ||
+  npm --prefix "$package" ci --prefer-offline --no-audit --no-fund --loglevel=error >&2 ||
     fail "npm cannot install what $package needs"
 done
 
@@ -57,7 +57,8 @@ counted() {
   say "$name"
   "$@" >"$work/counted" 2>&1
   status=$?
-  cat "$work/counted"
+  # Without the counts, which are printed once, at the end.
+  if [ "$status" = 0 ]; then grep '^ok' "$work/counted"; else grep -vE '^[0-9]+ passed,' "$work/counted"; fi
   read -r -a sums <<<"$(sed -nE 's/^([0-9]+) passed, ([0-9]+) failed$/\1 \2/p; s/^# (pass|fail) ([0-9]+)$/\2/p' \
     "$work/counted" | tr '\n' ' ')"
   if [ "$status" != 0 ] && [ "${sums[1]:-0}" = 0 ]; then sums[1]=1; fi
