@@ -1,7 +1,6 @@
 //! Failures as exceptions.
 
-use llm_wasi_host::{Error, ErrorCode};
-use napi_derive::napi;
+use llm_wasi_host::Error;
 
 /// What the functions of this addon give.
 pub(crate) type Result<T> = std::result::Result<T, napi::Error<&'static str>>;
@@ -15,13 +14,4 @@ pub(crate) fn disposed(what: &str) -> Error {
     Error::invalid(format!(
         "expected a {what} that is in use, found one that was disposed of"
     ))
-}
-
-/// The code of `wasi:nn` for an exception's code; nothing if the exception is none of the host's.
-#[napi(catch_unwind)]
-pub(crate) fn code_in_wasi_nn(code: String) -> Option<&'static str> {
-    ErrorCode::ALL
-        .into_iter()
-        .find(|known| known.name() == code)
-        .map(|known| known.in_wasi_nn().name())
 }

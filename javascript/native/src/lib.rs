@@ -11,3 +11,15 @@ mod failure;
 mod graph;
 mod registry;
 mod tensor;
+
+use llm_wasi_host::ErrorCode;
+use napi_derive::napi;
+
+/// The code of `wasi:nn` for an exception's code; nothing if the exception is none of the host's.
+#[napi(catch_unwind)]
+pub fn code_in_wasi_nn(code: String) -> Option<&'static str> {
+    ErrorCode::ALL
+        .into_iter()
+        .find(|known| known.name() == code)
+        .map(|known| known.in_wasi_nn().name())
+}
