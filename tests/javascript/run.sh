@@ -11,19 +11,22 @@ addon=$target/release/libllm_wasi_node.so
 for file in "$llm_wasi" "$tiny_models" "$addon"; do
   [ -e "$file" ] || fail "expected $file: run \`cargo build --release --workspace\`"
 done
+# install: what the package and the example need, with Node.js' own package manager.
+install() {
+  export PATH=$node:$PATH
+  for package in javascript examples/hosts/javascript; do
+    npm --prefix "$package" ci --prefer-offline --no-audit --no-fund --loglevel=error >&2 || return 1
+  done
+}
 if ! node=$(scripts/setup.sh node) || ! model=$(scripts/setup.sh model) ||
-  ! onnxruntime=$(scripts/setup.sh onnxruntime); then
-  [ "${CI:-}" != true ] || fail "Node.js or a model is missing, and this is CI"
-  say "skipped: Node.js or a model cannot be had"
+  ! onnxruntime=$(scripts/setup.sh onnxruntime) || ! install; then
+  [ "${CI:-}" != true ] || fail "Node.js, its packages or a model are missing, and this is CI"
+  say "skipped: Node.js, its packages or a model cannot be had"
   printf '0 passed, 0 failed\n'
   exit 0
 fi
-export PATH=$node:$PATH LLM_WASI_NODE_ADDON=$addon LLM_WASI_SMOLLM2=$model LLM_WASI_ONNXRUNTIME=$onnxruntime
+export LLM_WASI_NODE_ADDON=$addon LLM_WASI_SMOLLM2=$model LLM_WASI_ONNXRUNTIME=$onnxruntime
 say "Node.js $(node --version), npm $(npm --version)"
-for package in javascript examples/hosts/javascript; do
-  npm --prefix "$package" ci --prefer-offline --no-audit --no-fund --loglevel=error >&2 ||
-    fail "npm cannot install what $package needs"
-done
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
