@@ -92,7 +92,7 @@ check "lints" cargo clippy --release --workspace --all-targets -- "${lints[@]}"
 suite "Rust" "^test result:" cargo test --release --workspace --no-fail-fast
 suite "Guests" "^test result:" cargo test --manifest-path guests/Cargo.toml --target-dir "$target/guests/native"
 # The whole workspace each time: for a part of it Cargo builds llama.cpp again, with other features.
-check "llm-wasi" cargo build --release --workspace --bins
+check "llm-wasi" cargo build --release --workspace
 if VULKAN_SDK=$(scripts/setup.sh vulkan) && VK_DRIVER_FILES=$(scripts/setup.sh vulkan-driver); then
   export VULKAN_SDK VK_DRIVER_FILES
   # Mesa's software driver, which llama.cpp takes only when it is named, with its compiled shaders kept.
@@ -105,6 +105,7 @@ else
   say "skipped: Vulkan and images, for want of its headers, glslc or Mesa's driver"
 fi
 suite "CI step" '^[0-9]+ passed, [0-9]+ failed' ci/test.sh
+suite "JavaScript" '^[0-9]+ passed, [0-9]+ failed' tests/javascript/run.sh
 suite "independent host and tools" '^[0-9]+ passed, [0-9]+ failed' tests/independent/run.sh
 suite "example apps" '^[0-9]+ passed, [0-9]+ failed' tests/languages/run.sh
 suite "book" '^[0-9]+ passed, [0-9]+ failed' tests/book/run.sh

@@ -80,6 +80,15 @@ fn another_configuration_changes_neither_engine_nor_app() {
 }
 
 #[test]
+fn an_engine_with_its_configuration_needs_none() {
+    let folder = Folder::new();
+    folder.succeed(&["configure", "--seed", "1", "--with-engine", "-o", "."]);
+    let (json, _) = folder.succeed(&["inspect", "--json", "engine.wasm"]);
+    assert!(!json.contains("llm-wasi:llm/configuration"), "{json}");
+    assert!(json.contains("llm-wasi:nn/language"), "{json}");
+}
+
+#[test]
 fn a_configured_model_that_is_not_there_is_told_with_those_there_are() {
     let (folder, _, preload) = folder();
     folder.succeed(&["compose", ASK, "--model", "other", "-q", "-o", "whole.wasm"]);

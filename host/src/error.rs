@@ -4,7 +4,7 @@ use std::fmt;
 
 /// The kind of failure: the cases of `llm-wasi:nn/errors.error-code`.
 ///
-/// `wasi:nn` has fewer of them; there the nearest one is reported.
+/// `wasi:nn` has fewer of them; there [the nearest one](Self::in_wasi_nn) is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorCode {
     /// The guest passed something that makes no sense.
@@ -38,6 +38,35 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// Every code.
+    pub const ALL: [Self; 14] = [
+        Self::InvalidArgument,
+        Self::InvalidEncoding,
+        Self::Busy,
+        Self::Timeout,
+        Self::RuntimeError,
+        Self::UnsupportedOperation,
+        Self::TooLarge,
+        Self::NotFound,
+        Self::Security,
+        Self::Unknown,
+        Self::EndOfSequence,
+        Self::ContextFull,
+        Self::PromptTooLong,
+        Self::ModelNotFound,
+    ];
+
+    /// The nearest code of `wasi:nn`: that package knows nothing of language models or of limits that pass.
+    #[must_use]
+    pub fn in_wasi_nn(self) -> Self {
+        match self {
+            Self::Busy | Self::EndOfSequence => Self::RuntimeError,
+            Self::ContextFull | Self::PromptTooLong => Self::TooLarge,
+            Self::ModelNotFound => Self::NotFound,
+            code => code,
+        }
+    }
+
     /// The name of the case in the extension's WIT.
     pub fn name(self) -> &'static str {
         match self {

@@ -8,7 +8,7 @@ use crate::backend::ExecutionContext;
 use crate::bindings::lists::llm_wasi::nn::{errors, graph, inference, language};
 use crate::bindings::lists::wasi::nn::{graph as wasi_graph, tensor};
 use crate::linker::{GraphResource, HasNn};
-use crate::{Bytes, Error, ErrorCode, NnView, Tensor};
+use crate::{Bytes, Error, ErrorCode, NnView, calls};
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource, ResourceType, WasmList};
 
@@ -151,34 +151,16 @@ fn set_input<T: 'static>(
     // out, filled, and put back.
     let view = get(store.data_mut());
     let old = view.table.get_mut(context)?.context.take_input(index);
-    let mut input = old.unwrap_or_else(Tensor::empty);
-    input.ty = ty.into();
-    input.dimensions.clear();
-    input.data.clear();
-    if input.data.try_reserve_exact(data.len()).is_err()
-        || input
-            .dimensions
-            .try_reserve_exact(dimensions.len())
-            .is_err()
-    {
-        let error = Error::new(
-            ErrorCode::TooLarge,
-            format!(
-                "input {index} has {} bytes, and the host has no memory for them",
-                data.len()
-            ),
-        );
-        return Ok(Err(
-            get(store.data_mut()).extension_error("set-input", error)?
-        ));
-    }
-    let dimensions = dimensions.as_le_slice(&store).iter();
-    input
-        .dimensions
-        .extend(dimensions.map(|size| u32::from_le(*size)));
-    input.data.extend_from_slice(data.as_le_slice(&store));
+    let sizes = dimensions.as_le_slice(&store).iter();
+    let input = calls::fill_input(
+        old,
+        index,
+        sizes.map(|size| u32::from_le(*size)),
+        ty.into(),
+        data.as_le_slice(&store),
+    );
     get(store.data_mut()).run("set-input", context, |context| {
-        context.set_input(index, input)
+        context.set_input(index, input?)
     })
 }
 
@@ -223,14 +205,13 @@ impl NnView<'_> {
         output: Result<Bytes, Error>,
         max: u32,
     ) -> wasmtime::Result<Result<Bytes, inference::ReadError>> {
-        Ok(match output {
-            Ok(bytes) if bytes.len() <= max as usize => Ok(bytes),
-            Ok(bytes) => {
-                let size = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        Ok(match calls::read(output, max) {
+            Ok(bytes) => Ok(bytes),
+            Err(calls::ReadError::TooSmall(size)) => {
                 tracing::debug!(operation, size, max, "the guest's buffer is too small");
                 Err(inference::ReadError::TooSmall(size))
             }
-            Err(error) => Err(inference::ReadError::Failed(
+            Err(calls::ReadError::Failed(error)) => Err(inference::ReadError::Failed(
                 self.extension_error(operation, error)?,
             )),
         })

@@ -4,11 +4,8 @@ use crate::backend::language::{Candidate, LanguageContext, LanguageModel};
 use crate::bindings::lists::llm_wasi::nn::language;
 use crate::extension::{Context, ExtensionError};
 use crate::linker::GraphResource;
-use crate::{Error, ErrorCode, NnView};
+use crate::{Error, NnView, calls};
 use wasmtime::component::Resource;
-
-/// The most candidates at one place that a guest gets.
-const MAX_CANDIDATES: u32 = 1000;
 
 type Failed = Resource<ExtensionError>;
 
@@ -21,11 +18,7 @@ impl NnView<'_> {
     ) -> wasmtime::Result<Result<V, Failed>> {
         let graph = self.table.get(graph)?.graph.clone();
         Ok(
-            match graph
-                .language()
-                .ok_or_else(no_language_model)
-                .and_then(function)
-            {
+            match calls::language_model(graph.as_ref()).and_then(function) {
                 Ok(value) => Ok(value),
                 Err(error) => Err(self.extension_error(operation, error)?),
             },
@@ -39,16 +32,9 @@ impl NnView<'_> {
         function: impl FnOnce(&mut dyn LanguageContext) -> Result<V, Error>,
     ) -> wasmtime::Result<Result<V, Failed>> {
         self.run(operation, context, |context| {
-            function(context.language().ok_or_else(no_language_model)?)
+            function(calls::language_context(context)?)
         })
     }
-}
-
-fn no_language_model() -> Error {
-    Error::new(
-        ErrorCode::UnsupportedOperation,
-        "expected a language model in GGUF, found another kind of model",
-    )
 }
 
 impl From<Candidate> for language::Candidate {
@@ -129,8 +115,8 @@ impl language::Host for NnView<'_> {
         context: Resource<Context>,
         most: u32,
     ) -> wasmtime::Result<Result<(language::Candidate, Vec<language::Candidate>), Failed>> {
-        self.in_context("candidates", &context, |context| {
-            let (chosen, top) = context.candidates(most.min(MAX_CANDIDATES) as usize)?;
+        self.run("candidates", &context, |context| {
+            let (chosen, top) = calls::candidates(context, most)?;
             Ok((chosen.into(), top.into_iter().map(Into::into).collect()))
         })
     }

@@ -4,7 +4,8 @@
 //!
 //! 1. [`add_to_linker`] defines both packages in a Wasmtime [`Linker`](wasmtime::component::Linker).
 //!    The store's data lends a [`NnView`]: the [`Registry`] and a resource table.
-//! 2. The interface modules turn WIT calls into calls of the traits in [`backend`]. Failures become
+//! 2. The interface modules turn WIT calls into calls of the traits in [`backend`]. What there is to
+//!    decide on the way is in [`calls`], for bindings of other runtimes as well. Failures become
 //!    error resources, and are logged at `debug` (`RUST_LOG=llm_wasi_host=debug`) so that the text
 //!    reaches whoever debugs a program that sees only a number.
 //! 3. The [`Registry`] finds the model's files by name ([`Preload`]) and the [`backend::Backend`] by
@@ -17,6 +18,7 @@
 
 pub mod backend;
 mod bindings;
+pub mod calls;
 mod error;
 mod extension;
 mod files;
@@ -38,4 +40,4 @@ pub use linker::{NnView, add_to_linker};
 pub use monitor::{Activity, Monitor, Progress};
 pub use preload::{Preload, PreloadError};
 pub use registry::{Registry, RegistryBuilder};
-pub use tensor::{Bytes, OutputDescription, Tensor, TensorType};
+pub use tensor::{Bytes, OutputDescription, SharedTensor, Tensor, TensorType};

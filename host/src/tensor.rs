@@ -1,5 +1,7 @@
 //! Tensors as backends see them.
 
+use crate::Error;
+use crate::backend::ExecutionContext;
 use std::fmt;
 use std::sync::Arc;
 
@@ -86,6 +88,38 @@ impl Tensor {
             dimensions: vec![u32::try_from(data.len()).unwrap_or(u32::MAX)],
             ty: TensorType::U8,
             data,
+        }
+    }
+}
+
+/// A tensor that a guest holds: one that it made, or an output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedTensor {
+    /// Size of each dimension, outermost first.
+    pub dimensions: Vec<u32>,
+    /// Type of one element.
+    pub ty: TensorType,
+    /// The elements, as in [`Tensor::data`].
+    pub data: Bytes,
+}
+
+impl SharedTensor {
+    /// Output `index` of a context.
+    pub fn of_output(context: &dyn ExecutionContext, index: u32) -> Result<Self, Error> {
+        let description = context.describe_output(index)?;
+        Ok(Self {
+            dimensions: description.dimensions,
+            ty: description.ty,
+            data: context.output(index)?,
+        })
+    }
+
+    /// As an input; copies the elements only if somebody else holds them.
+    pub fn into_tensor(self) -> Tensor {
+        Tensor {
+            dimensions: self.dimensions,
+            ty: self.ty,
+            data: Arc::unwrap_or_clone(self.data),
         }
     }
 }

@@ -82,7 +82,7 @@ impl Opts {
     }
 }
 
-fn failure(refusal: Refusal) -> Failure {
+pub(super) fn failure(refusal: Refusal) -> Failure {
     let next_step = match &refusal {
         Refusal::NoComponent { .. } => "see `llm-wasi inspect FILE`",
         Refusal::NothingToConnect { role: "app", .. } => {

@@ -1,9 +1,10 @@
 //! `llm-wasi configure`
 
+use crate::commands::compose;
 use crate::failure::Failure;
 use crate::output::Output;
 use clap::Args;
-use llm_wasi_compose::Defaults;
+use llm_wasi_compose::{Defaults, ENGINE, configure};
 use std::process::ExitCode;
 
 /// Make a configuration component: the defaults of apps that use the LLM interface.
@@ -14,6 +15,10 @@ use std::process::ExitCode;
 pub(crate) struct Opts {
     #[command(flatten)]
     defaults: DefaultsArgs,
+
+    /// Write the engine with this configuration, for hosts that use the engine themselves.
+    #[arg(long)]
+    with_engine: bool,
 
     #[command(flatten)]
     output: Output,
@@ -86,7 +91,10 @@ Examples:
     $ llm-wasi configure --model default --system-prompt 'Answer in one sentence.' --temperature 0 -o config.wasm
 
     # Use it.
-    $ llm-wasi compose app.wasm --configuration config.wasm -o whole.wasm";
+    $ llm-wasi compose app.wasm --configuration config.wasm -o whole.wasm
+
+    # For a program that runs the engine by itself.
+    $ llm-wasi configure --temperature 0 --with-engine -o engine.wasm";
 
 impl DefaultsArgs {
     /// Whether no field is given.
@@ -129,8 +137,13 @@ impl DefaultsArgs {
 
 impl Opts {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
-        let component = self.defaults.component()?;
-        self.output.write(&component, "configuration")?;
+        let configuration = self.defaults.component()?;
+        if self.with_engine {
+            let engine = configure(ENGINE, &configuration).map_err(compose::failure)?;
+            self.output.write(&engine, "engine")?;
+        } else {
+            self.output.write(&configuration, "configuration")?;
+        }
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -3,11 +3,11 @@
 //! `compute` takes all inputs at once: what an earlier call set is forgotten. Names of inputs are the
 //! backend's own or decimal indexes; outputs come in the order of their indexes.
 
-use super::{ContextResource, ErrorResource, TensorResource, shared_interfaces};
-use crate::backend::{Encoding, ExecutionContext, Target};
+use super::{ContextResource, ErrorResource, shared_interfaces};
+use crate::backend::{Encoding, Target};
 use crate::bindings::lists::wasi::nn::{errors, graph, inference, tensor};
 use crate::linker::{GraphResource, HasNn};
-use crate::{Error, ErrorCode, NnView, Tensor, TensorType};
+use crate::{ErrorCode, NnView, SharedTensor, TensorType, calls};
 use wasmtime::component::{Linker, Resource};
 
 pub(super) fn add_to_linker<T: Send + 'static>(
@@ -24,7 +24,7 @@ shared_interfaces!();
 
 impl inference::Host for NnView<'_> {}
 
-type NamedResource = (String, Resource<TensorResource>);
+type NamedResource = (String, Resource<SharedTensor>);
 
 impl inference::HostGraphExecutionContext for NnView<'_> {
     fn compute(
@@ -38,7 +38,7 @@ impl inference::HostGraphExecutionContext for NnView<'_> {
             tensors.push((name, self.table.delete(tensor)?.into_tensor()));
         }
         let context = self.table.get_mut(&context)?.context.as_mut();
-        match compute(context, tensors) {
+        match calls::compute(context, tensors) {
             Ok(outputs) => {
                 let mut resources = Vec::with_capacity(outputs.len());
                 for (name, output) in outputs {
@@ -54,22 +54,4 @@ impl inference::HostGraphExecutionContext for NnView<'_> {
         self.table.delete(context)?;
         Ok(())
     }
-}
-
-fn compute(
-    context: &mut dyn ExecutionContext,
-    inputs: Vec<(String, Tensor)>,
-) -> Result<Vec<(String, TensorResource)>, Error> {
-    context.clear_inputs();
-    for (name, tensor) in inputs {
-        let index = context.input_index(&name)?;
-        context.set_input(index, tensor)?;
-    }
-    context.compute()?;
-    (0..context.outputs())
-        .map(|index| {
-            let tensor = TensorResource::of_output(context, index)?;
-            Ok((context.output_name(index), tensor))
-        })
-        .collect()
 }

@@ -7,18 +7,10 @@ mod lists;
 mod slots;
 
 use crate::backend::ExecutionContext;
-use crate::{Bytes, Error, NnView, Tensor, TensorType};
+use crate::{Error, NnView, SharedTensor, TensorType};
 use std::sync::Arc;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{ComponentType, Lift, Linker, Lower, Resource, ResourceType};
-
-/// A tensor that a guest holds.
-#[allow(unreachable_pub, reason = "the generated bindings name it")]
-pub struct TensorResource {
-    dimensions: Vec<u32>,
-    ty: TensorType,
-    data: Bytes,
-}
 
 /// A context of this package.
 #[allow(unreachable_pub, reason = "the generated bindings name it")]
@@ -52,9 +44,9 @@ where
     let mut tensor = linker.instance(interface)?;
     tensor.resource(
         "tensor",
-        ResourceType::host::<TensorResource>(),
+        ResourceType::host::<SharedTensor>(),
         move |mut store, rep| {
-            let resource = Resource::<TensorResource>::new_own(rep);
+            let resource = Resource::<SharedTensor>::new_own(rep);
             get(store.data_mut()).table.delete(resource)?;
             Ok(())
         },
@@ -62,7 +54,7 @@ where
     tensor.func_wrap(
         "[constructor]tensor",
         move |mut store: StoreContextMut<'_, T>, (dimensions, ty, data): (Vec<u32>, E, Vec<u8>)| {
-            let resource = get(store.data_mut()).table.push(TensorResource {
+            let resource = get(store.data_mut()).table.push(SharedTensor {
                 dimensions,
                 ty: ty.into(),
                 data: Arc::new(data),
@@ -72,21 +64,21 @@ where
     )?;
     tensor.func_wrap(
         "[method]tensor.dimensions",
-        move |mut store: StoreContextMut<'_, T>, (tensor,): (Resource<TensorResource>,)| {
+        move |mut store: StoreContextMut<'_, T>, (tensor,): (Resource<SharedTensor>,)| {
             let view = get(store.data_mut());
             Ok((view.table.get(&tensor)?.dimensions.clone(),))
         },
     )?;
     tensor.func_wrap(
         "[method]tensor.ty",
-        move |mut store: StoreContextMut<'_, T>, (tensor,): (Resource<TensorResource>,)| {
+        move |mut store: StoreContextMut<'_, T>, (tensor,): (Resource<SharedTensor>,)| {
             let view = get(store.data_mut());
             Ok((E::from(view.table.get(&tensor)?.ty),))
         },
     )?;
     tensor.func_wrap(
         "[method]tensor.data",
-        move |mut store: StoreContextMut<'_, T>, (tensor,): (Resource<TensorResource>,)| {
+        move |mut store: StoreContextMut<'_, T>, (tensor,): (Resource<SharedTensor>,)| {
             let view = get(store.data_mut());
             Ok((view.table.get(&tensor)?.data.clone(),))
         },
@@ -112,27 +104,6 @@ impl NnView<'_> {
     ) -> wasmtime::Result<Resource<ErrorResource>> {
         tracing::debug!(operation, code = error.code.name(), "{}", error.message);
         Ok(self.table.push(ErrorResource(error))?)
-    }
-}
-
-impl TensorResource {
-    /// Output `index` of a context.
-    fn of_output(context: &dyn ExecutionContext, index: u32) -> Result<Self, Error> {
-        let description = context.describe_output(index)?;
-        Ok(Self {
-            dimensions: description.dimensions,
-            ty: description.ty,
-            data: context.output(index)?,
-        })
-    }
-
-    /// As an input.
-    fn into_tensor(self) -> Tensor {
-        Tensor {
-            dimensions: self.dimensions,
-            ty: self.ty,
-            data: Arc::unwrap_or_clone(self.data),
-        }
     }
 }
 
@@ -256,23 +227,18 @@ macro_rules! shared_interfaces {
             }
         }
 
-        /// The nearest code: this package knows nothing of language models or of limits that pass.
         impl From<ErrorCode> for errors::ErrorCode {
             fn from(code: ErrorCode) -> Self {
-                match code {
+                match code.in_wasi_nn() {
                     ErrorCode::InvalidArgument => Self::InvalidArgument,
                     ErrorCode::InvalidEncoding => Self::InvalidEncoding,
                     ErrorCode::Timeout => Self::Timeout,
-                    ErrorCode::RuntimeError | ErrorCode::Busy | ErrorCode::EndOfSequence => {
-                        Self::RuntimeError
-                    }
+                    ErrorCode::RuntimeError => Self::RuntimeError,
                     ErrorCode::UnsupportedOperation => Self::UnsupportedOperation,
-                    ErrorCode::TooLarge | ErrorCode::ContextFull | ErrorCode::PromptTooLong => {
-                        Self::TooLarge
-                    }
-                    ErrorCode::NotFound | ErrorCode::ModelNotFound => Self::NotFound,
+                    ErrorCode::TooLarge => Self::TooLarge,
+                    ErrorCode::NotFound => Self::NotFound,
                     ErrorCode::Security => Self::Security,
-                    ErrorCode::Unknown => Self::Unknown,
+                    _ => Self::Unknown,
                 }
             }
         }

@@ -3,11 +3,11 @@
 //! Inputs stay set, and outputs stay until the next computation that succeeds. Names are the backend's
 //! own or decimal indexes.
 
-use super::{ContextResource, ErrorResource, TensorResource, shared_interfaces};
+use super::{ContextResource, ErrorResource, shared_interfaces};
 use crate::backend::{Encoding, ExecutionContext, Target};
 use crate::bindings::slots::wasi::nn::{errors, graph, inference, tensor};
 use crate::linker::{GraphResource, HasNn};
-use crate::{Error, ErrorCode, NnView, TensorType};
+use crate::{Error, ErrorCode, NnView, SharedTensor, TensorType};
 use wasmtime::component::{Linker, Resource};
 
 pub(super) fn add_to_linker<T: Send + 'static>(
@@ -45,7 +45,7 @@ impl inference::HostGraphExecutionContext for NnView<'_> {
         &mut self,
         context: Resource<ContextResource>,
         name: String,
-        tensor: Resource<TensorResource>,
+        tensor: Resource<SharedTensor>,
     ) -> wasmtime::Result<Result<(), Resource<ErrorResource>>> {
         // The guest has given the tensor away: it leaves the table whatever happens.
         let tensor = self.table.delete(tensor)?.into_tensor();
@@ -66,10 +66,10 @@ impl inference::HostGraphExecutionContext for NnView<'_> {
         &mut self,
         context: Resource<ContextResource>,
         name: String,
-    ) -> wasmtime::Result<Result<Resource<TensorResource>, Resource<ErrorResource>>> {
+    ) -> wasmtime::Result<Result<Resource<SharedTensor>, Resource<ErrorResource>>> {
         let output = self.with_context("get-output", &context, |context| {
             let index = context.output_index(&name)?;
-            TensorResource::of_output(context, index)
+            SharedTensor::of_output(context, index)
         })?;
         Ok(match output {
             Ok(output) => Ok(self.table.push(output)?),

@@ -1,0 +1,110 @@
+//! What the functions of both WIT packages do, whatever carries their values.
+//!
+//! The host's own functions on Wasmtime are made of these, and so are bindings for other WebAssembly
+//! runtimes. Everything else is a method of [`Registry`](crate::Registry) and of the traits in
+//! [`backend`](crate::backend).
+
+use crate::backend::language::Candidate;
+use crate::backend::{ExecutionContext, Graph, LanguageContext, LanguageModel};
+use crate::{Bytes, Error, ErrorCode, SharedTensor, Tensor, TensorType};
+
+/// The most candidates at one place that a guest gets.
+const MAX_CANDIDATES: u32 = 1000;
+
+/// `compute` of `wasi:nn`: all inputs by name, then all outputs by name. What an earlier call set is
+/// forgotten.
+pub fn compute(
+    context: &mut dyn ExecutionContext,
+    inputs: impl IntoIterator<Item = (String, Tensor)>,
+) -> Result<Vec<(String, SharedTensor)>, Error> {
+    context.clear_inputs();
+    for (name, tensor) in inputs {
+        let index = context.input_index(&name)?;
+        context.set_input(index, tensor)?;
+    }
+    context.compute()?;
+    (0..context.outputs())
+        .map(|index| {
+            let tensor = SharedTensor::of_output(context, index)?;
+            Ok((context.output_name(index), tensor))
+        })
+        .collect()
+}
+
+/// The tensor for `set-input` to fill, with the allocation of the input that it replaces.
+pub fn fill_input(
+    old: Option<Tensor>,
+    index: u32,
+    dimensions: impl ExactSizeIterator<Item = u32>,
+    ty: TensorType,
+    data: &[u8],
+) -> Result<Tensor, Error> {
+    let mut input = old.unwrap_or_else(Tensor::empty);
+    input.ty = ty;
+    input.dimensions.clear();
+    input.data.clear();
+    if input.data.try_reserve_exact(data.len()).is_err()
+        || input
+            .dimensions
+            .try_reserve_exact(dimensions.len())
+            .is_err()
+    {
+        return Err(Error::new(
+            ErrorCode::TooLarge,
+            format!(
+                "input {index} has {} bytes, and the host has no memory for them",
+                data.len()
+            ),
+        ));
+    }
+    input.dimensions.extend(dimensions);
+    input.data.extend_from_slice(data);
+    Ok(input)
+}
+
+/// Why an output could not be read: `read-error` of `llm-wasi:nn/inference`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReadError {
+    /// It has this many bytes, more than the guest takes; `u32::MAX` stands for more than that.
+    TooSmall(u32),
+    /// There is no such output, or none yet.
+    Failed(Error),
+}
+
+/// `read-output` and `read-step-output` of an output that the context gave.
+pub fn read(output: Result<Bytes, Error>, max: u32) -> Result<Bytes, ReadError> {
+    match output {
+        Ok(bytes) if bytes.len() <= max as usize => Ok(bytes),
+        Ok(bytes) => Err(ReadError::TooSmall(
+            u32::try_from(bytes.len()).unwrap_or(u32::MAX),
+        )),
+        Err(error) => Err(ReadError::Failed(error)),
+    }
+}
+
+/// The graph as a language model.
+pub fn language_model(graph: &dyn Graph) -> Result<&dyn LanguageModel, Error> {
+    graph.language().ok_or_else(no_language_model)
+}
+
+/// The context as one of a language model.
+pub fn language_context(
+    context: &mut dyn ExecutionContext,
+) -> Result<&mut dyn LanguageContext, Error> {
+    context.language().ok_or_else(no_language_model)
+}
+
+/// `candidates` of `llm-wasi:nn/language`.
+pub fn candidates(
+    context: &mut dyn ExecutionContext,
+    most: u32,
+) -> Result<(Candidate, Vec<Candidate>), Error> {
+    language_context(context)?.candidates(most.min(MAX_CANDIDATES) as usize)
+}
+
+fn no_language_model() -> Error {
+    Error::new(
+        ErrorCode::UnsupportedOperation,
+        "expected a language model in GGUF, found another kind of model",
+    )
+}

@@ -1,0 +1,96 @@
+// `wasi:nn@0.2.0-rc-2024-10-28`.
+
+import { codeInWasiNn } from './addon.js';
+import { attempt } from './failure.js';
+import { dispose, native } from './resource.js';
+
+class Tensor {
+  #dimensions;
+  #ty;
+  #data;
+
+  constructor(dimensions, ty, data) {
+    this.#dimensions = dimensions;
+    this.#ty = ty;
+    this.#data = data;
+  }
+
+  dimensions() {
+    return this.#dimensions;
+  }
+
+  ty() {
+    return this.#ty;
+  }
+
+  data() {
+    return this.#data;
+  }
+}
+
+class Failure {
+  #error;
+
+  constructor(error) {
+    this.#error = error;
+  }
+
+  code() {
+    return codeInWasiNn(this.#error.code);
+  }
+
+  data() {
+    return this.#error.message;
+  }
+}
+
+class GraphExecutionContext {
+  constructor(context) {
+    this[native] = context;
+  }
+
+  compute(inputs) {
+    const named = inputs.map(([name, tensor]) => ({
+      name,
+      dimensions: tensor.dimensions(),
+      ty: tensor.ty(),
+      data: tensor.data(),
+    }));
+    return attempt(Failure, () => this[native].computeNamed(named)).map((output) => [
+      output.name,
+      new Tensor(output.dimensions, output.ty, output.data),
+    ]);
+  }
+
+  [dispose]() {
+    this[native].dispose();
+  }
+}
+
+/** The graph of both packages. */
+export class Graph {
+  constructor(graph) {
+    this[native] = graph;
+  }
+
+  initExecutionContext() {
+    return new GraphExecutionContext(attempt(Failure, () => this[native].openContext()));
+  }
+
+  [dispose]() {
+    this[native].dispose();
+  }
+}
+
+/** The package's interfaces over a registry. */
+export function wasiNn(registry) {
+  const load = (builders, encoding, target) =>
+    new Graph(attempt(Failure, () => registry.load(builders, encoding, target)));
+  const loadByName = (name) => new Graph(attempt(Failure, () => registry.loadByName(name)));
+  return {
+    'wasi:nn/tensor': { Tensor },
+    'wasi:nn/errors': { Error: Failure },
+    'wasi:nn/graph': { Graph, load, loadByName },
+    'wasi:nn/inference': { GraphExecutionContext },
+  };
+}
