@@ -16,6 +16,7 @@ export class Thread {
   #pending = new Map();
   #last = 0;
   #ended;
+  #closing = false;
   #unreachable = new FinalizationRegistry((resource) => this.#drop(resource));
 
   constructor(file, options) {
@@ -46,6 +47,9 @@ export class Thread {
   }
 
   async close() {
+    // Until it has ended it keeps the process alive, or this promise would be forgotten.
+    this.#closing = true;
+    this.#worker.ref();
     await this.#worker.terminate();
   }
 
@@ -66,7 +70,7 @@ export class Thread {
   #answer({ id, value, resource, path, failure }) {
     const { fulfil, reject } = this.#pending.get(id);
     this.#pending.delete(id);
-    if (this.#pending.size === 0) this.#worker.unref();
+    if (this.#pending.size === 0 && !this.#closing) this.#worker.unref();
     if (failure) reject(failure.error ?? new ComponentError(failure.payload, failure.message));
     else if (resource) fulfil(this.#hold(this.classes.get(path), resource));
     else fulfil(value);

@@ -30,6 +30,7 @@ part orientation_onnx orientation-onnx
 part tools tools
 part mdbook mdbook
 part minisign minisign
+part node node
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -41,7 +42,9 @@ git ls-files --cached --others --exclude-standard -z |
   while IFS= read -r -d '' file; do [ ! -e "$file" ] || printf '%s\0' "$file"; done |
   xargs -0 cp --parents -t "$checkout"
 mkdir -p "$checkout/target/release" "$checkout/models" "$checkout/build"
-ln -s "$llm_wasi" "$checkout/target/release/llm-wasi"
+for built in llm-wasi ask-host libllm_wasi_node.so; do
+  ln -s "$target/release/$built" "$checkout/target/release/$built"
+done
 ln -s "$model" "$checkout/model.gguf"
 ln -s "$orientation_onnx" "$checkout/classifier.onnx"
 ln -s "$orientation" "$checkout/models/orient"
@@ -54,7 +57,7 @@ for package in json.load(sys.stdin)["packages"]:
     if package["name"] == "wasi-preview1-component-adapter-provider":
         print(os.path.dirname(package["manifest_path"]))')/artefacts/wasi_snapshot_preview1.command.wasm" "$checkout"
 # The programs that pages call by name, and nothing of the user's own.
-ln -s "$llm_wasi" "$tools/bin/wasmtime" "$tools/bin/wasm-tools" "$mdbook" "$minisign" "$work/bin"
+ln -s "$llm_wasi" "$tools/bin/wasmtime" "$tools/bin/wasm-tools" "$mdbook" "$minisign" "$node"/* "$work/bin"
 export PATH=$work/bin:$PATH
 for variable in $(compgen -e | grep -E '^(LLM_WASI_|XDG_|RUST_LOG$|RUST_BACKTRACE$|VK_|GGML_)'); do unset "$variable"; done
 export HOME=$work/home LLM_WASI_CACHE=$cache NO_PROXY=127.0.0.1 PYTHONDONTWRITEBYTECODE=1

@@ -12,6 +12,10 @@ if (question === undefined) {
   process.exit(2);
 }
 
+/** A text as it is, records as `field: value`. */
+const told = (val) =>
+  typeof val === 'object' ? Object.entries(val).map(([field, value]) => `${field}: ${value}`).join(', ') : val;
+
 const engine = fileURLToPath(new URL('engine/engine.js', import.meta.url));
 const { models, generation, close } = await open(engine, { preload: [`default:GGML:AUTO:${file}`] });
 try {
@@ -29,8 +33,9 @@ try {
   }
 } catch (error) {
   if (!(error instanceof ComponentError)) throw error;
-  // What went wrong, as the interface names it.
-  console.error('the engine failed:', error.payload);
+  // What went wrong, as the interface names it, with its text, counts or names.
+  const { tag, val } = error.payload;
+  console.error(`the engine failed: ${tag}${val === undefined ? '' : `: ${told(val)}`}`);
   process.exitCode = 1;
 } finally {
   await close();
