@@ -34,6 +34,7 @@ pub struct Monitor {
 struct Inner {
     listener: Option<Box<dyn Fn(Progress) + Send + Sync>>,
     interrupted: AtomicBool,
+    parent: Option<Monitor>,
 }
 
 impl Monitor {
@@ -43,6 +44,19 @@ impl Monitor {
             inner: Arc::new(Inner {
                 listener: Some(Box::new(listener)),
                 interrupted: AtomicBool::new(false),
+                parent: None,
+            }),
+        }
+    }
+
+    /// A monitor of some of what this one hears of: it tells this one, and is interrupted by itself or with it.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                listener: None,
+                interrupted: AtomicBool::new(false),
+                parent: Some(self.clone()),
             }),
         }
     }
@@ -55,6 +69,9 @@ impl Monitor {
                 done,
                 total,
             });
+        }
+        if let Some(parent) = &self.inner.parent {
+            parent.report(activity, done, total);
         }
     }
 
@@ -77,7 +94,7 @@ impl Monitor {
                 "the computation was interrupted",
             ));
         }
-        Ok(())
+        self.inner.parent.as_ref().map_or(Ok(()), Self::check)
     }
 }
 

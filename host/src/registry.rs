@@ -1,11 +1,12 @@
 //! Finds backends by encoding and models by name.
 
 use crate::backend::{Backend, Encoding, Graph, LoadRequest, Source, Target, shorten};
-use crate::{Error, ErrorCode, Files, Monitor, Preload};
+use crate::{Error, ErrorCode, Files, Metrics, Monitor, Preload, Scheduling};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// How many of a model's first bytes [`Backend::recognizes`] gets to see.
@@ -17,12 +18,16 @@ pub struct Registry {
     inner: Arc<Inner>,
     /// Not shared: each guest has its own.
     files: Files,
+    guest: u64,
+    monitor: Monitor,
 }
 
 struct Inner {
     backends: Vec<Arc<dyn Backend>>,
     preloads: BTreeMap<String, Preload>,
     monitor: Monitor,
+    scheduling: Scheduling,
+    metrics: Metrics,
     /// Names of models whose failure to load has been logged.
     told: Mutex<BTreeSet<String>>,
 }
@@ -33,6 +38,7 @@ pub struct RegistryBuilder {
     backends: Vec<Arc<dyn Backend>>,
     preloads: BTreeMap<String, Preload>,
     monitor: Monitor,
+    scheduling: Scheduling,
 }
 
 impl RegistryBuilder {
@@ -69,14 +75,25 @@ impl RegistryBuilder {
         self
     }
 
+    /// How guests share a model.
+    #[must_use]
+    pub fn scheduling(mut self, scheduling: Scheduling) -> Self {
+        self.scheduling = scheduling;
+        self
+    }
+
     /// The registry.
     #[must_use]
     pub fn build(self) -> Registry {
         Registry {
+            guest: 0,
+            monitor: self.monitor.clone(),
             inner: Arc::new(Inner {
                 backends: self.backends,
                 preloads: self.preloads,
                 monitor: self.monitor,
+                scheduling: self.scheduling,
+                metrics: Metrics::default(),
                 told: Mutex::default(),
             }),
             files: Files::default(),
@@ -107,16 +124,25 @@ impl Registry {
         self.inner.backends.iter().map(AsRef::as_ref)
     }
 
-    /// The same registry for a guest that may name these files in options of its models. Without this it
-    /// may name none.
+    /// The same registry for one guest, that may name these files in options of its models. Without this it
+    /// may name none, and counts as one guest with all others.
     #[must_use]
     pub fn with_files(mut self, files: Files) -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        self.guest = LAST.fetch_add(1, Ordering::Relaxed) + 1;
         self.files = files;
+        self.monitor = self.inner.monitor.child();
         self
     }
 
+    /// What ends computations of this guest.
     pub(crate) fn monitor(&self) -> &Monitor {
-        &self.inner.monitor
+        &self.monitor
+    }
+
+    /// Figures of what happens with the models.
+    pub fn metrics(&self) -> &Metrics {
+        &self.inner.metrics
     }
 
     /// The names that guests may load.
@@ -144,8 +170,11 @@ impl Registry {
             source: Source::Bytes(builders),
             target,
             configurations: &configurations,
-            monitor: self.inner.monitor.clone(),
+            monitor: self.monitor.clone(),
             files: self.files.clone(),
+            guest: self.guest,
+            scheduling: self.inner.scheduling,
+            metrics: self.inner.metrics.clone(),
         })
     }
 
@@ -173,8 +202,11 @@ impl Registry {
                 source: Source::Files(preload.paths.clone()),
                 target: preload.target,
                 configurations: &configurations,
-                monitor: self.inner.monitor.clone(),
+                monitor: self.monitor.clone(),
                 files: self.files.clone(),
+                guest: self.guest,
+                scheduling: self.inner.scheduling,
+                metrics: self.inner.metrics.clone(),
             })
             .map_err(|error| error.context(format_args!("model `{name}`")))
             .inspect_err(|error| self.tell(name, error))

@@ -9,9 +9,11 @@
 //! tell a [`Monitor`] how far they are. The others are expected to be quick; the host calls them on the
 //! guest's own thread.
 
-use crate::{Bytes, Error, ErrorCode, Files, Monitor, OutputDescription, Tensor};
+use crate::metrics::Metrics;
+use crate::{Bytes, Error, ErrorCode, Files, Monitor, OutputDescription, Scheduling, Tensor};
 use std::fmt;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -166,6 +168,12 @@ pub struct LoadRequest<'a> {
     pub monitor: Monitor,
     /// The files that options may name: those that the guest sees.
     pub files: Files,
+    /// The number of the guest that loads it: guests get equal shares of a model.
+    pub guest: u64,
+    /// How guests share it.
+    pub scheduling: Scheduling,
+    /// Counts what is computed.
+    pub metrics: Metrics,
 }
 
 /// A model format and the means to load it.
@@ -187,6 +195,18 @@ pub trait Backend: Send + Sync {
     /// Loads a model.
     fn load(&self, request: LoadRequest<'_>) -> Result<Arc<dyn Graph>, Error>;
 }
+
+/// How far to compute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Steps {
+    /// To the end.
+    All,
+    /// One step.
+    One,
+}
+
+/// A computation that is under way.
+pub type Computing<'a> = Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'a>>;
 
 /// A loaded model.
 pub trait Graph: Send + Sync {
@@ -227,6 +247,14 @@ pub trait ExecutionContext: Send {
             ErrorCode::UnsupportedOperation,
             "this model does not compute in steps: call `compute` instead",
         ))
+    }
+
+    /// As [`compute`](Self::compute) or [`compute_step`](Self::compute_step), for a context whose computations
+    /// wait for another thread: nobody's thread has to wait with it. What is dropped before its end ends
+    /// within a step. Others return `None`; a host calls those on a thread where they may block.
+    fn compute_async(&mut self, steps: Steps) -> Option<Computing<'_>> {
+        let _ = steps;
+        None
     }
 
     /// Ends a computation made in steps and empties its outputs: the next step begins anew.

@@ -14,11 +14,14 @@ use super::language::{check_generates, check_length};
 use super::options::Options;
 use super::prompt::Prompt;
 use super::sampler::Sampler;
-use super::session::{Session, Settings, context_full};
-use super::weights::{Origin, Weights};
-use crate::backend::{ExecutionContext, LanguageContext, no_output_yet, no_such_output};
+use super::session::{Alone, Session, Settings, Shared, context_full};
+use super::weights::{Loaded, Origin};
+use crate::backend::{
+    Computing, ExecutionContext, LanguageContext, Steps, no_output_yet, no_such_output,
+};
 use crate::{Bytes, Error, ErrorCode, OutputDescription, Tensor, TensorType};
 use llama_cpp_2::token::LlamaToken;
+use pollster::block_on;
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Instant;
@@ -30,7 +33,7 @@ const LLAMA_COMMIT: &str = "llama-cpp-sys-2 0.1.161";
 
 pub(super) struct Context {
     origin: Origin,
-    pub(super) weights: Arc<Weights>,
+    pub(super) loaded: Arc<Loaded>,
     /// What the graph was loaded with.
     base: Options,
     /// The same, changed by input 1.
@@ -59,13 +62,14 @@ struct Running {
     /// The token that was chosen and not yet evaluated.
     next: Option<LlamaToken>,
     ctx_shift: bool,
+    began: Instant,
 }
 
 impl Context {
-    pub(super) fn new(origin: Origin, weights: Arc<Weights>, options: Options) -> Self {
+    pub(super) fn new(origin: Origin, loaded: Arc<Loaded>, options: Options) -> Self {
         Self {
             origin,
-            weights,
+            loaded,
             base: options.clone(),
             options,
             prompt: None,
@@ -86,16 +90,16 @@ impl Context {
         if matches!(text, std::borrow::Cow::Owned(_)) {
             tracing::debug!("the prompt is not UTF-8: invalid bytes are replaced by U+FFFD");
         }
-        self.running = None;
+        self.end();
         // A prompt that is refused leaves none: not the one before either.
         self.prompt = None;
-        let prompt = Prompt::read(&text, &self.options, &self.origin, &self.weights)?;
+        let prompt = Prompt::read(&text, &self.options, &self.origin, &self.loaded.weights)?;
         self.replace_prompt(prompt);
         Ok(())
     }
 
     pub(super) fn replace_prompt(&mut self, prompt: Prompt) {
-        self.running = None;
+        self.end();
         self.prompt = Some(prompt);
     }
 
@@ -106,44 +110,69 @@ impl Context {
             self.running = None;
             self.chosen = None;
             self.session = None;
-            self.weights = self.origin.weights(&options)?;
+            self.loaded = self.origin.load(&options)?;
         }
         self.options = options;
         Ok(())
     }
 
     /// The prompt and a session for the options in force.
-    fn prepare(&mut self) -> Result<(&Prompt, &mut Session), Error> {
+    async fn prepare(&mut self) -> Result<(&Prompt, &mut Session), Error> {
         let Some(prompt) = &self.prompt else {
             return Err(Error::invalid("the prompt (input 0) is not set"));
         };
-        prompt.check(&self.weights)?;
-        self.session()?;
+        prompt.check(&self.loaded.weights)?;
+        self.session().await?;
         match (&self.prompt, &mut self.session) {
             (Some(prompt), Some(session)) => Ok((prompt, session)),
             _ => Err(Error::invalid("the prompt (input 0) is not set")),
         }
     }
 
+    /// Whether the computation shares batches with others.
+    fn shares(&self) -> bool {
+        Settings::new(&self.options).shares(&self.loaded.weights)
+            && self.prompt.as_ref().is_none_or(Prompt::shares)
+    }
+
     /// A session for the options in force.
-    pub(super) fn session(&mut self) -> Result<&mut Session, Error> {
+    pub(super) async fn session(&mut self) -> Result<&mut Session, Error> {
         let settings = Settings::new(&self.options);
+        let shares = self.shares();
         let session = match self.session.take() {
-            Some(session) if session.settings == settings => session,
+            Some(session)
+                if *session.settings() == settings
+                    && matches!(session, Session::Shared(_)) == shares =>
+            {
+                session
+            }
             // The old one goes first: both together may not fit into memory.
             old => {
                 self.running = None;
                 self.chosen = None;
                 drop(old);
-                Session::new(&self.weights, settings)?
+                if shares {
+                    let guest = self.origin.guest;
+                    Session::Shared(Shared::new(&self.loaded, settings, guest).await?)
+                } else {
+                    Session::Alone(Box::new(Alone::new(&self.loaded.weights, settings)?))
+                }
             }
         };
         Ok(self.session.insert(session))
     }
 
+    /// Ends a computation.
+    fn end(&mut self) {
+        self.running = None;
+        if let Some(session) = &mut self.session {
+            session.rest();
+        }
+    }
+
     /// Ends a computation and empties the outputs.
     fn clear(&mut self) {
-        self.running = None;
+        self.end();
         self.text = Bytes::default();
         self.piece = Bytes::default();
         self.embedding = None;
@@ -154,19 +183,22 @@ impl Context {
 
     /// Evaluates the prompt. The outputs of the computation before are gone even if that fails, as in
     /// WasmEdge.
-    fn start(&mut self) -> Result<(), Error> {
+    async fn start(&mut self) -> Result<(), Error> {
         self.clear();
-        check_generates(&self.weights.model)?;
-        let sampler = Sampler::new(&self.weights.model, &self.options)?;
+        let model = &self.loaded.weights.model;
+        check_generates(model)?;
+        let sampler = Sampler::new(model, &self.options)?;
         let ctx_shift = self.options.ctx_shift;
         let monitor = self.origin.monitor.clone();
-        let (prompt, session) = self.prepare()?;
-        let cached = prompt.evaluate(session, &monitor)?;
+        let began = Instant::now();
+        let (prompt, session) = self.prepare().await?;
+        let cached = prompt.evaluate(session, &monitor).await?;
         self.cached = cached;
         self.running = Some(Running {
             sampler,
             next: None,
             ctx_shift,
+            began,
         });
         Ok(())
     }
@@ -175,12 +207,13 @@ impl Context {
     ///
     /// As in WasmEdge, a token that ends the text or fills the context is part of the output, and the
     /// failure comes with it.
-    fn step(&mut self) -> Result<(), Error> {
+    async fn step(&mut self) -> Result<(), Error> {
         let (piece, result) = self
             .next_token()
+            .await
             .unwrap_or_else(|error| (Vec::new(), Err(error)));
         if result.is_err() {
-            self.running = None;
+            self.end();
         }
         if self.options.enable_debug_log {
             tracing::info!("step {}: `{}`", self.generated.len(), piece.escape_ascii());
@@ -191,7 +224,7 @@ impl Context {
     }
 
     /// Chooses a token. Gives its bytes, and whether the text may go on behind it.
-    fn next_token(&mut self) -> Result<(Vec<u8>, Result<(), Error>), Error> {
+    async fn next_token(&mut self) -> Result<(Vec<u8>, Result<(), Error>), Error> {
         let (Some(running), Some(session)) = (&mut self.running, &mut self.session) else {
             return Err(Error::new(
                 ErrorCode::RuntimeError,
@@ -202,19 +235,24 @@ impl Context {
         monitor.check()?;
         self.chosen = None;
         if let Some(token) = running.next.take() {
-            session.evaluate(&[token], monitor)?;
+            session.advance(token).await?;
         }
-        let token = running.sampler.sample(session.context())?;
+        let token = running.sampler.sample(session.logits())?;
         self.chosen = Some(token);
+        let metrics = &self.origin.metrics;
+        if self.generated.is_empty() {
+            metrics.first_token(running.began.elapsed());
+        }
+        metrics.generated();
         self.generated.push(token);
-        let vocab = self.weights.model.vocab();
+        let vocab = self.loaded.weights.model.vocab();
         let piece = vocab.token_to_piece(token, true, None);
         let goes_on = if vocab.is_eog(token) {
             Err(Error::new(
                 ErrorCode::EndOfSequence,
                 "the model has ended its text",
             ))
-        } else if session.len() >= session.size() && !(running.ctx_shift && session.shift()) {
+        } else if session.len() >= session.size() && !(running.ctx_shift && session.shift().await) {
             Err(context_full(session.size()))
         } else {
             // Evaluated with the next step: this one's text need not wait for that.
@@ -229,14 +267,14 @@ impl Context {
         usize::try_from(self.options.n_predict).is_ok_and(|limit| self.generated.len() >= limit)
     }
 
-    fn generate(&mut self) -> Result<(), Error> {
+    async fn generate(&mut self) -> Result<(), Error> {
         let started = Instant::now();
-        self.start()?;
+        self.start().await?;
         let result = loop {
             if self.is_long_enough() {
                 break Ok(());
             }
-            let step = self.step();
+            let step = self.step().await;
             if self.options.stream_stdout {
                 self.stream();
             }
@@ -249,7 +287,7 @@ impl Context {
                 Err(error) => break Err(error),
             }
         };
-        self.running = None;
+        self.end();
         let (count, seconds) = (self.generated.len(), started.elapsed().as_secs_f64());
         if self.options.enable_log {
             tracing::info!("generated {count} tokens in {seconds:.3} s");
@@ -280,16 +318,38 @@ impl Context {
         !pattern.is_empty() && tail.windows(pattern.len()).any(|part| part == pattern)
     }
 
-    fn embed(&mut self) -> Result<(), Error> {
+    async fn embed(&mut self) -> Result<(), Error> {
         self.clear();
         let normalize = self.options.embd_normalize;
         let monitor = self.origin.monitor.clone();
-        let (prompt, session) = self.prepare()?;
+        let (prompt, session) = self.prepare().await?;
+        let session = session.alone()?;
         prompt.encode(session, &monitor)?;
         let values = embedding::of_context(session.context(), normalize)?;
         self.text = Arc::new(embedding::to_json(&values));
         self.embedding = Some(Arc::new(embedding::to_bytes(&values)));
         Ok(())
+    }
+
+    async fn compute_all(&mut self) -> Result<(), Error> {
+        if self.options.embedding {
+            self.embed().await
+        } else {
+            self.generate().await
+        }
+    }
+
+    async fn compute_one(&mut self) -> Result<(), Error> {
+        if self.running.is_none() {
+            if self.options.embedding {
+                return Err(Error::new(
+                    ErrorCode::UnsupportedOperation,
+                    "embeddings are not computed in steps: call `compute`",
+                ));
+            }
+            self.start().await?;
+        }
+        self.step().await
     }
 
     /// The token counts, as WasmEdge writes them.
@@ -325,7 +385,7 @@ impl ExecutionContext for Context {
 
     fn clear_inputs(&mut self) {
         self.prompt = None;
-        self.running = None;
+        self.end();
         if let Err(error) = self.set_options(self.base.clone()) {
             // The model was loaded like this once; the next computation tells what is wrong now.
             tracing::debug!("{}", error.message);
@@ -333,24 +393,21 @@ impl ExecutionContext for Context {
     }
 
     fn compute(&mut self) -> Result<(), Error> {
-        if self.options.embedding {
-            self.embed()
-        } else {
-            self.generate()
-        }
+        block_on(self.compute_all())
     }
 
     fn compute_step(&mut self) -> Result<(), Error> {
-        if self.running.is_none() {
-            if self.options.embedding {
-                return Err(Error::new(
-                    ErrorCode::UnsupportedOperation,
-                    "embeddings are not computed in steps: call `compute`",
-                ));
+        block_on(self.compute_one())
+    }
+
+    fn compute_async(&mut self, steps: Steps) -> Option<Computing<'_>> {
+        // With a context of its own it computes on the thread that calls it.
+        self.shares().then(|| -> Computing<'_> {
+            match steps {
+                Steps::All => Box::pin(self.compute_all()),
+                Steps::One => Box::pin(self.compute_one()),
             }
-            self.start()?;
-        }
-        self.step()
+        })
     }
 
     fn finish(&mut self) -> Result<(), Error> {

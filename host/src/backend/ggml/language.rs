@@ -10,11 +10,12 @@ use crate::backend::language::{
 use crate::{Error, ErrorCode};
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::token::LlamaToken;
+use pollster::block_on;
 use std::cmp::Ordering;
 
 impl LanguageModel for GgmlGraph {
     fn describe(&self) -> LanguageDescription {
-        let model = &self.weights.model;
+        let model = &self.loaded.weights.model;
         let vocab = model.vocab();
         let text = |token: LlamaToken| {
             let bytes = if is_token(model, token) {
@@ -43,6 +44,7 @@ impl LanguageModel for GgmlGraph {
     fn tokenize(&self, text: &str, special: bool) -> Result<Vec<u32>, Error> {
         check_length(text.len())?;
         let tokens = self
+            .loaded
             .weights
             .model
             .vocab()
@@ -51,7 +53,7 @@ impl LanguageModel for GgmlGraph {
     }
 
     fn detokenize(&self, tokens: &[u32]) -> Result<Vec<u8>, Error> {
-        let model = &self.weights.model;
+        let model = &self.loaded.weights.model;
         let mut bytes = Vec::new();
         for token in checked(model, tokens)? {
             bytes.extend_from_slice(&model.vocab().token_to_piece(token, true, None));
@@ -62,13 +64,13 @@ impl LanguageModel for GgmlGraph {
 
 impl LanguageContext for Context {
     fn set_prompt(&mut self, tokens: &[u32]) -> Result<(), Error> {
-        let tokens = checked(&self.weights.model, tokens)?;
+        let tokens = checked(&self.loaded.weights.model, tokens)?;
         self.replace_prompt(Prompt::Text(tokens));
         Ok(())
     }
 
     fn context_length(&mut self) -> Result<u32, Error> {
-        let session = self.session()?;
+        let session = block_on(self.session())?;
         Ok(u32::try_from(session.size()).unwrap_or(u32::MAX))
     }
 
@@ -80,8 +82,8 @@ impl LanguageContext for Context {
             ));
         };
         Ok(candidates(
-            &self.weights,
-            session.context().get_logits_ith(-1),
+            &self.loaded.weights,
+            session.logits(),
             chosen,
             most,
         ))

@@ -19,6 +19,7 @@ mod owned;
 mod placement;
 mod prompt;
 mod sampler;
+mod scheduler;
 mod session;
 #[cfg(feature = "vulkan")]
 mod vulkan;
@@ -36,7 +37,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use tempfile::TempPath;
-use weights::{Loader, Origin, Weights};
+use weights::{Loaded, Loader, Origin};
 
 /// The one llama.cpp of the process; its first use starts it.
 ///
@@ -64,7 +65,7 @@ pub struct Ggml {
 /// A model with the options it was loaded with.
 struct GgmlGraph {
     origin: Origin,
-    weights: Arc<Weights>,
+    loaded: Arc<Loaded>,
     options: Options,
 }
 
@@ -127,13 +128,16 @@ impl Backend for Ggml {
             temporary,
             target: request.target,
             monitor: request.monitor,
+            guest: request.guest,
+            scheduling: request.scheduling,
+            metrics: request.metrics,
             #[cfg(feature = "images")]
             images: images::Source::new(request.files, projector),
         };
-        let weights = origin.weights(&options)?;
+        let loaded = origin.load(&options)?;
         Ok(Arc::new(GgmlGraph {
             origin,
-            weights,
+            loaded,
             options,
         }))
     }
@@ -143,7 +147,7 @@ impl Graph for GgmlGraph {
     fn init_execution_context(&self) -> Result<Box<dyn ExecutionContext>, Error> {
         Ok(Box::new(Context::new(
             self.origin.clone(),
-            self.weights.clone(),
+            self.loaded.clone(),
             self.options.clone(),
         )))
     }

@@ -3,7 +3,7 @@
 #[cfg(feature = "images")]
 use super::images::ImagePrompt;
 use super::options::Options;
-use super::session::Session;
+use super::session::{Alone, Session};
 use super::weights::{Origin, Weights};
 use crate::{Error, ErrorCode, Monitor};
 use llama_cpp_2::token::LlamaToken;
@@ -67,30 +67,32 @@ impl Prompt {
     }
 
     /// Evaluates the prompt, but for what the session holds already. Gives how many tokens that are.
-    pub(super) fn evaluate(
+    pub(super) async fn evaluate(
         &self,
         session: &mut Session,
         monitor: &Monitor,
     ) -> Result<usize, Error> {
         match self {
             Self::Text(tokens) => {
-                check_fits(tokens.len(), session)?;
-                session.keep_prefix_of(tokens);
-                let cached = session.len();
-                session.evaluate(&tokens[cached..], monitor)?;
-                Ok(cached)
+                check_fits(tokens.len(), session.size())?;
+                session.start(tokens, monitor).await
             }
             #[cfg(feature = "images")]
             Self::Image(prompt) => {
-                check_fits(prompt.tokens(), session)?;
-                prompt.evaluate(session, monitor)?;
+                check_fits(prompt.tokens(), session.size())?;
+                prompt.evaluate(session.alone()?, monitor)?;
                 Ok(0)
             }
         }
     }
 
+    /// Whether it can be evaluated in one batch with others.
+    pub(super) fn shares(&self) -> bool {
+        matches!(self, Self::Text(_))
+    }
+
     /// Evaluates the whole prompt at once, for an embedding of it.
-    pub(super) fn encode(&self, session: &mut Session, monitor: &Monitor) -> Result<(), Error> {
+    pub(super) fn encode(&self, session: &mut Alone, monitor: &Monitor) -> Result<(), Error> {
         match self {
             Self::Text(tokens) => {
                 // llama.cpp aborts if an encoder gets more at once than `ubatch-size`, which equals
@@ -99,7 +101,7 @@ impl Prompt {
                 if tokens.len() > most {
                     return Err(prompt_too_long(tokens.len(), most, "batch-size"));
                 }
-                check_fits(tokens.len(), session)?;
+                check_fits(tokens.len(), session.size())?;
                 session.clear();
                 session.evaluate(tokens, monitor)
             }
@@ -114,8 +116,8 @@ impl Prompt {
 }
 
 /// Fails if the context has no room for a prompt of so many tokens.
-fn check_fits(tokens: usize, session: &Session) -> Result<(), Error> {
-    let most = session.size().saturating_sub(RESERVED);
+fn check_fits(tokens: usize, size: usize) -> Result<(), Error> {
+    let most = size.saturating_sub(RESERVED);
     if tokens > most {
         return Err(prompt_too_long(tokens, most, "ctx-size"));
     }

@@ -2,11 +2,12 @@
 
 use super::options::Options;
 use crate::{Error, ErrorCode};
-use llama_cpp_2::context::LlamaContext;
 use llama_cpp_2::json_schema_to_grammar;
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::sampling::LlamaSampler;
 use llama_cpp_2::token::LlamaToken;
+use llama_cpp_2::token::data::LlamaTokenData;
+use llama_cpp_2::token::data_array::LlamaTokenDataArray;
 use llama_cpp_2::token::logit_bias::LlamaLogitBias;
 
 /// The target entropy of Mirostat; WasmEdge has no option for it.
@@ -23,6 +24,8 @@ const MAX_RULES: usize = 2000;
 /// A chain of llama.cpp's samplers, and a grammar that comes before them.
 pub(super) struct Sampler {
     chain: LlamaSampler,
+    /// Filled anew for each token.
+    candidates: LlamaTokenDataArray,
     grammar: Option<LlamaSampler>,
 }
 
@@ -101,21 +104,29 @@ impl Sampler {
         };
         Ok(Self {
             chain: LlamaSampler::chain(samplers, true),
+            candidates: LlamaTokenDataArray::new(Vec::new(), false),
             grammar,
         })
     }
 
-    /// Chooses from the logits of the last token. They must be there: llama.cpp aborts otherwise.
-    pub(super) fn sample(&mut self, context: &LlamaContext<'_>) -> Result<LlamaToken, Error> {
-        let Some(grammar) = &mut self.grammar else {
-            return Ok(self.chain.sample(context, -1));
-        };
-        let mut candidates = context.token_data_array_ith(-1);
-        candidates.apply_sampler(grammar);
-        // llama.cpp aborts if a token that the grammar forbids is accepted.
-        candidates
-            .data
-            .retain(|candidate| candidate.logit() > f32::NEG_INFINITY);
+    /// Chooses from the logits of a place: one for each token of the vocabulary.
+    pub(super) fn sample(&mut self, logits: &[f32]) -> Result<LlamaToken, Error> {
+        let candidates = &mut self.candidates;
+        candidates.data.clear();
+        candidates.data.extend(
+            (0..)
+                .zip(logits)
+                .map(|(token, logit)| LlamaTokenData::new(LlamaToken(token), *logit, 0.0)),
+        );
+        candidates.sorted = false;
+        candidates.selected = None;
+        if let Some(grammar) = &mut self.grammar {
+            candidates.apply_sampler(grammar);
+            // llama.cpp aborts if a token that the grammar forbids is accepted.
+            candidates
+                .data
+                .retain(|candidate| candidate.logit() > f32::NEG_INFINITY);
+        }
         if candidates.data.is_empty() {
             return Err(Error::new(
                 ErrorCode::RuntimeError,
@@ -129,7 +140,7 @@ impl Sampler {
                 "llama.cpp's samplers chose no token",
             )
         })?;
-        for sampler in [grammar, &mut self.chain] {
+        for sampler in self.grammar.iter_mut().chain([&mut self.chain]) {
             sampler.try_accept(token).map_err(|error| {
                 Error::new(
                     ErrorCode::RuntimeError,

@@ -1,36 +1,32 @@
-//! llama.cpp's side of a context: its memory of tokens (the KV cache), and the evaluation of more.
+//! Where a context's tokens are, and how more of them are evaluated.
+//!
+//! [`Shared`] sessions have a sequence in the llama.cpp context of a [`Scheduler`], and are computed in one
+//! batch with others. [`Alone`] ones have a llama.cpp context of their own, for what does not fit into a
+//! batch: embeddings, images, and models whose memory is no list of tokens or depends on its size.
+
+mod alone;
+mod shared;
+
+pub(super) use alone::Alone;
+pub(super) use shared::Shared;
 
 use super::options::{CacheType, FlashAttention, Options, Pooling, RopeScaling};
 use super::owned::OwnedContext;
 use super::weights::Weights;
 use super::{llama_backend, log, memory};
-use crate::{Activity, Error, ErrorCode, Monitor};
-use llama_cpp_2::DecodeError;
-use llama_cpp_2::context::LlamaContext;
+use crate::{Error, ErrorCode, Monitor};
 use llama_cpp_2::context::params::{
     KvCacheType, LlamaContextParams, LlamaPoolingType, RopeScalingType,
 };
-use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::model::RopeType;
 use llama_cpp_2::token::LlamaToken;
 use llama_cpp_sys_2 as sys;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-/// The only sequence.
-const SEQUENCE: i32 = 0;
-
-/// llama.cpp's side, made for these settings.
-pub(super) struct Session {
-    pub(super) settings: Settings,
-    llama: OwnedContext,
-    batch: LlamaBatch<'static>,
-    /// How many tokens it holds.
-    size: usize,
-    /// The tokens in the KV cache, in the order of their positions.
-    tokens: Vec<LlamaToken>,
-    /// By how much there are more tokens than positions: some models give many tokens of an image one.
-    surplus: usize,
+pub(super) enum Session {
+    Alone(Box<Alone>),
+    Shared(Shared),
 }
 
 /// The options that a llama.cpp context is made with.
@@ -55,7 +51,7 @@ pub(super) struct Settings {
     yarn_beta_fast: f32,
     yarn_orig_ctx: u32,
     no_kv_offload: bool,
-    warmup: bool,
+    pub(super) warmup: bool,
 }
 
 impl Settings {
@@ -95,6 +91,28 @@ impl Settings {
             no_kv_offload: options.no_kv_offload,
             warmup: options.warmup,
         }
+    }
+
+    /// How many tokens a context has room for.
+    pub(super) fn size(&self, weights: &Weights) -> usize {
+        match self.ctx_size {
+            0 => weights.model.n_ctx_train() as usize,
+            size => size as usize,
+        }
+    }
+
+    /// Whether what is computed with these settings can share batches and a KV cache with others.
+    pub(super) fn shares(&self, weights: &Weights) -> bool {
+        let model = &weights.model;
+        // Models with two sets of factors choose one by the size of the whole KV cache.
+        let factors = format!(
+            "{}.rope.scaling.original_context_length",
+            super::language::architecture(model)
+        );
+        !self.embedding
+            && !model.is_recurrent()
+            && !model.is_hybrid()
+            && model.meta_val_str(&factors).is_err()
     }
 
     fn params(&self) -> LlamaContextParams {
@@ -158,203 +176,137 @@ fn default_threads() -> i32 {
     i32::try_from((logical / 2).max(1)).unwrap_or(1)
 }
 
+/// A llama.cpp context for so many tokens, with parameters that `adjust` changes.
+pub(super) fn new_context(
+    weights: &Arc<Weights>,
+    settings: &Settings,
+    tokens: usize,
+    adjust: impl FnOnce(LlamaContextParams) -> LlamaContextParams,
+) -> Result<OwnedContext, Error> {
+    let tokens = u32::try_from(tokens).unwrap_or(u32::MAX);
+    let needed = memory::context_size(&weights.model, tokens);
+    if let Some(available) = memory::available()
+        && needed > available
+    {
+        return Err(Error::new(
+            ErrorCode::TooLarge,
+            format!(
+                "a context of {tokens} tokens takes about {} MiB, and {} MiB are free: set a \
+                 smaller `ctx-size`",
+                needed >> 20,
+                available >> 20
+            ),
+        ));
+    }
+    let backend = llama_backend()?;
+    let params = adjust(settings.params().with_n_ctx(NonZeroU32::new(tokens)));
+    let (llama, reason) = log::capture(|| OwnedContext::new(backend, weights.clone(), params));
+    llama.map_err(|error| {
+        let reason = if reason.is_empty() { error.to_string() } else { reason };
+        Error::new(
+            ErrorCode::RuntimeError,
+            format!(
+                "llama.cpp cannot make a context of {tokens} tokens: {reason}; a smaller `ctx-size` \
+                 or `batch-size` takes less memory"
+            ),
+        )
+    })
+}
+
+/// Whether tokens can be moved to other positions, which makes room in a full context.
+fn is_movable(weights: &Weights) -> bool {
+    let model = &weights.model;
+    matches!(model.rope_type(), Some(RopeType::Norm | RopeType::NeoX))
+        && !model.is_recurrent()
+        && !model.is_hybrid()
+}
+
 impl Session {
-    pub(super) fn new(weights: &Arc<Weights>, settings: Settings) -> Result<Self, Error> {
-        let tokens = match settings.ctx_size {
-            0 => weights.model.n_ctx_train(),
-            size => size,
-        };
-        let needed = memory::context_size(&weights.model, tokens);
-        if let Some(available) = memory::available()
-            && needed > available
-        {
-            return Err(Error::new(
-                ErrorCode::TooLarge,
-                format!(
-                    "a context of {tokens} tokens takes about {} MiB, and {} MiB are free: set a \
-                     smaller `ctx-size`",
-                    needed >> 20,
-                    available >> 20
-                ),
-            ));
-        }
-        let backend = llama_backend()?;
-        let (llama, reason) =
-            log::capture(|| OwnedContext::new(backend, weights.clone(), settings.params()));
-        let llama = llama.map_err(|error| {
-            let reason = if reason.is_empty() { error.to_string() } else { reason };
-            Error::new(
-                ErrorCode::RuntimeError,
-                format!(
-                    "llama.cpp cannot make a context of {tokens} tokens: {reason}; a smaller `ctx-size` \
-                     or `batch-size` takes less memory"
-                ),
-            )
-        })?;
-        let context = llama.context();
-        let mut session = Self {
-            settings,
-            batch: LlamaBatch::new(context.n_batch() as usize, 1),
-            size: context.n_ctx() as usize,
-            llama,
-            tokens: Vec::new(),
-            surplus: 0,
-        };
-        if settings.warmup {
-            session.warm_up(weights)?;
-        }
-        Ok(session)
-    }
-
-    /// Evaluates one token, so that what is done once is done before anyone waits for an answer.
-    fn warm_up(&mut self, weights: &Weights) -> Result<(), Error> {
-        let bos = weights.model.vocab().bos();
-        if (0..weights.model.n_vocab()).contains(&bos.0) {
-            self.evaluate(&[bos], &Monitor::default())?;
-            self.clear();
-        }
-        Ok(())
-    }
-
     /// How many tokens fit.
     pub(super) fn size(&self) -> usize {
-        self.size
+        match self {
+            Self::Alone(session) => session.size(),
+            Self::Shared(session) => session.size(),
+        }
+    }
+
+    /// The same as one with a context of its own, which whoever asks has made sure of.
+    pub(super) fn alone(&mut self) -> Result<&mut Alone, Error> {
+        match self {
+            Self::Alone(session) => Ok(session),
+            Self::Shared(_) => Err(Error::new(
+                ErrorCode::RuntimeError,
+                "expected a context of its own for this prompt, found one that is shared",
+            )),
+        }
     }
 
     /// How many tokens are evaluated.
     pub(super) fn len(&self) -> usize {
-        self.tokens.len()
-    }
-
-    pub(super) fn context(&self) -> &LlamaContext<'static> {
-        self.llama.context()
-    }
-
-    /// Forgets every token.
-    pub(super) fn clear(&mut self) {
-        self.llama.parts().1.clear_kv_cache();
-        self.tokens.clear();
-        self.surplus = 0;
-    }
-
-    /// Has `evaluate` fill the context in place of what it held. It gives how many tokens there are then,
-    /// and how many positions they take.
-    #[cfg(feature = "images")]
-    pub(super) fn fill(
-        &mut self,
-        evaluate: impl FnOnce(&mut LlamaContext<'static>) -> Result<(usize, usize), Error>,
-    ) -> Result<(), Error> {
-        self.clear();
-        match evaluate(self.llama.parts().1) {
-            Ok((tokens, positions)) => {
-                // No prompt begins with such a token: nothing of this is taken for a part of another.
-                self.tokens.resize(tokens, LlamaToken(-1));
-                self.surplus = tokens.saturating_sub(positions);
-                Ok(())
-            }
-            Err(error) => {
-                // What the cache holds now is unknown.
-                self.clear();
-                Err(error)
-            }
+        match self {
+            Self::Alone(session) => session.len(),
+            Self::Shared(session) => session.len(),
         }
     }
 
-    /// Forgets the tokens that a prompt does not begin with, and at least its last one, whose logits are
-    /// wanted. What is left need not be evaluated again.
-    pub(super) fn keep_prefix_of(&mut self, prompt: &[LlamaToken]) {
-        let same = self.tokens.iter().zip(prompt).take_while(|(a, b)| a == b);
-        let kept = same.count().min(prompt.len().saturating_sub(1));
-        let removed = match u32::try_from(kept) {
-            // A model whose memory is no list of tokens cannot forget some of them.
-            Ok(1..) => self
-                .llama
-                .parts()
-                .1
-                .kv_cache_seq_rm(SEQUENCE, u32::try_from(kept).ok(), None)
-                .is_ok(),
-            _ => false,
-        };
-        if removed {
-            self.tokens.truncate(kept);
-        } else {
-            self.clear();
+    pub(super) fn settings(&self) -> &Settings {
+        match self {
+            Self::Alone(session) => &session.settings,
+            Self::Shared(session) => session.settings(),
+        }
+    }
+
+    /// The logits behind the last token.
+    pub(super) fn logits(&self) -> &[f32] {
+        match self {
+            Self::Alone(session) => session.context().get_logits_ith(-1),
+            Self::Shared(session) => session.logits(),
+        }
+    }
+
+    /// Evaluates a prompt in place of what there was. Gives how many of its tokens were there already.
+    pub(super) async fn start(
+        &mut self,
+        prompt: &[LlamaToken],
+        monitor: &Monitor,
+    ) -> Result<usize, Error> {
+        match self {
+            Self::Alone(session) => {
+                session.keep_prefix_of(prompt);
+                let cached = session.len();
+                session.evaluate(&prompt[cached..], monitor)?;
+                Ok(cached)
+            }
+            Self::Shared(session) => session.start(prompt, monitor).await,
+        }
+    }
+
+    /// Evaluates one token more.
+    pub(super) async fn advance(&mut self, token: LlamaToken) -> Result<(), Error> {
+        match self {
+            Self::Alone(session) => session.evaluate(&[token], &Monitor::default()),
+            Self::Shared(session) => session.advance(token).await,
         }
     }
 
     /// Makes room in a full context: forgets the older half of the tokens, but not the first one. Whether
     /// that could be done.
-    pub(super) fn shift(&mut self) -> bool {
-        let first = 1;
-        let discarded = self.tokens.len().saturating_sub(first) / 2;
-        let (model, context) = self.llama.parts();
-        let movable = self.surplus == 0
-            && matches!(model.rope_type(), Some(RopeType::Norm | RopeType::NeoX))
-            && !model.is_recurrent()
-            && !model.is_hybrid();
-        let (Ok(from), Ok(to), Ok(by)) = (
-            u32::try_from(first),
-            u32::try_from(first + discarded),
-            i32::try_from(discarded),
-        ) else {
-            return false;
-        };
-        if !movable || discarded == 0 {
-            return false;
+    pub(super) async fn shift(&mut self) -> bool {
+        match self {
+            Self::Alone(session) => session.shift(),
+            Self::Shared(session) => session.shift().await,
         }
-        let shifted = context
-            .kv_cache_seq_rm(SEQUENCE, Some(from), Some(to))
-            .and_then(|()| context.kv_cache_seq_add(SEQUENCE, Some(to), None, -by));
-        if shifted.is_ok() {
-            self.tokens.drain(first..first + discarded);
-        }
-        shifted.is_ok()
     }
 
-    /// Evaluates tokens behind those that are there, in pieces that fit into a batch. The logits of the
-    /// last one are there afterwards. Ends early if the monitor says so.
-    pub(super) fn evaluate(
-        &mut self,
-        tokens: &[LlamaToken],
-        monitor: &Monitor,
-    ) -> Result<(), Error> {
-        // More than this at once and llama.cpp aborts.
-        let most = (self.llama.context().n_batch() as usize).max(1);
-        let total = tokens.len();
-        let mut done = 0;
-        for piece in tokens.chunks(most) {
-            if total > 1 {
-                monitor.report(Activity::Prefill, done as u64, total as u64);
-                monitor.check()?;
-            }
-            self.batch.clear();
-            for (place, token) in (self.tokens.len() - self.surplus..).zip(piece) {
-                let position = i32::try_from(place).map_err(|_| context_full(self.size))?;
-                done += 1;
-                let wanted = self.settings.embedding || done == total;
-                self.batch
-                    .add(*token, position, &[SEQUENCE], wanted)
-                    .map_err(|error| failed(&error))?;
-            }
-            let (_, context) = self.llama.parts();
-            match context.decode(&mut self.batch) {
-                Ok(()) => self.tokens.extend_from_slice(piece),
-                Err(DecodeError::NoKvCacheSlot) => return Err(context_full(self.size)),
-                Err(error) => {
-                    // What the cache holds now is unknown.
-                    self.clear();
-                    return Err(failed(&error));
-                }
-            }
+    /// The computation is over: others may have its place.
+    pub(super) fn rest(&mut self) {
+        if let Self::Shared(session) = self {
+            session.rest();
         }
-        if total > 1 {
-            monitor.report(Activity::Prefill, total as u64, total as u64);
-        }
-        Ok(())
     }
 }
 
-fn failed(error: &dyn std::fmt::Display) -> Error {
+pub(super) fn failed(error: &dyn std::fmt::Display) -> Error {
     Error::new(
         ErrorCode::RuntimeError,
         format!("llama.cpp failed: {error}; RUST_LOG=llama_cpp=debug shows its log"),

@@ -2,15 +2,18 @@
 
 use super::options::{Options, SplitMode};
 use super::placement::Placement;
+use super::scheduler::{Scheduler, Schedulers};
+use super::session::Settings;
 use super::{llama_backend, log};
 use crate::backend::Target;
 use crate::gguf::{Gguf, Part};
-use crate::{Activity, Error, Monitor};
+use crate::metrics::Metrics;
+use crate::{Activity, Error, Monitor, Scheduling};
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::model::params::LlamaModelParams;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::SystemTime;
 use tempfile::TempPath;
 
@@ -26,10 +29,20 @@ pub(super) struct Weights {
     _temporary: Option<Arc<TempPath>>,
 }
 
-/// The weights in use, by what was asked for.
+/// A model in memory, and what computes with it.
+pub(super) struct Loaded {
+    pub(super) weights: Arc<Weights>,
+    schedulers: Schedulers,
+    scheduling: Scheduling,
+    metrics: Metrics,
+}
+
+/// The models in use, by what was asked for.
 #[derive(Default)]
 pub(super) struct Loader {
-    loaded: Mutex<HashMap<Request, Weak<Weights>>>,
+    /// Each with a lock of its own: it is held while loading, so that two guests that ask for one model at
+    /// once load it once, and no other one waits for it.
+    loaded: Mutex<HashMap<Request, Arc<Mutex<Weak<Loaded>>>>>,
 }
 
 /// What makes two files the same.
@@ -62,8 +75,25 @@ pub(super) struct Origin {
     pub(super) temporary: Option<Arc<TempPath>>,
     pub(super) target: Target,
     pub(super) monitor: Monitor,
+    /// Whose graph it is.
+    pub(super) guest: u64,
+    pub(super) scheduling: Scheduling,
+    pub(super) metrics: Metrics,
     #[cfg(feature = "images")]
     pub(super) images: super::images::Source,
+}
+
+impl Loaded {
+    /// The scheduler of the sessions with these settings.
+    pub(super) fn scheduler(&self, settings: Settings) -> Result<Arc<Scheduler>, Error> {
+        self.schedulers
+            .get(&self.weights, settings, self.scheduling, &self.metrics)
+    }
+
+    /// Forgets a scheduler whose context could not be made.
+    pub(super) fn forget(&self, scheduler: &Arc<Scheduler>) {
+        self.schedulers.forget(scheduler);
+    }
 }
 
 #[cfg(feature = "images")]
@@ -75,8 +105,8 @@ impl Weights {
 }
 
 impl Origin {
-    /// The weights for these options; shared with everyone who has the same.
-    pub(super) fn weights(&self, options: &Options) -> Result<Arc<Weights>, Error> {
+    /// The model for these options; shared with everyone who has the same.
+    pub(super) fn load(&self, options: &Options) -> Result<Arc<Loaded>, Error> {
         let request = Request {
             file: FileIdentity::new(&self.path, options)?,
             target: self.target,
@@ -84,37 +114,36 @@ impl Origin {
             main_gpu: options.main_gpu,
             split_mode: options.split_mode,
         };
-        // Held while loading: two guests that ask for one model at once load it once.
-        let mut loaded = self
-            .loader
-            .loaded
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(weights) = loaded.get(&request).and_then(Weak::upgrade) {
-            return Ok(weights);
+        let place = {
+            let mut known = lock(&self.loader.loaded);
+            known.retain(|_, place| is_in_use(place));
+            known.entry(request.clone()).or_default().clone()
+        };
+        let mut place = lock(&place);
+        if let Some(loaded) = place.upgrade() {
+            return Ok(loaded);
         }
-        loaded.retain(|_, weights| weights.strong_count() > 0);
         let (header, size) = headers(&self.path)?;
         let placement = Placement::choose(options, self.target, &header, size)?;
-        // Another request may have led to the same place.
-        let same = loaded
-            .values()
-            .filter_map(Weak::upgrade)
-            .find(|weights| weights.file == request.file && weights.placement == placement);
-        let weights = match same {
-            Some(weights) => weights,
-            None => Arc::new(Weights {
-                model: self.load(&request.file, &placement, size)?,
-                file: request.file.clone(),
-                placement,
-                _temporary: self.temporary.clone(),
+        let loaded = match self.loader.find(&request.file, &placement) {
+            Some(loaded) => loaded,
+            None => Arc::new(Loaded {
+                weights: Arc::new(Weights {
+                    model: self.read(&request.file, &placement, size)?,
+                    file: request.file,
+                    placement,
+                    _temporary: self.temporary.clone(),
+                }),
+                schedulers: Schedulers::default(),
+                scheduling: self.scheduling,
+                metrics: self.metrics.clone(),
             }),
         };
-        loaded.insert(request, Arc::downgrade(&weights));
-        Ok(weights)
+        *place = Arc::downgrade(&loaded);
+        Ok(loaded)
     }
 
-    fn load(
+    fn read(
         &self,
         file: &FileIdentity,
         placement: &Placement,
@@ -153,6 +182,28 @@ impl Origin {
         );
         Ok(model)
     }
+}
+
+impl Loader {
+    /// A model of this file in this place, which another request may have led to.
+    fn find(&self, file: &FileIdentity, placement: &Placement) -> Option<Arc<Loaded>> {
+        lock(&self.loaded)
+            .values()
+            // One that is locked is being loaded, or asked for at this moment.
+            .filter_map(|place| place.try_lock().ok()?.upgrade())
+            .find(|loaded| {
+                loaded.weights.file == *file && loaded.weights.placement == *placement
+            })
+    }
+}
+
+/// Whether a model is loaded, or somebody is about to load it.
+fn is_in_use(place: &Arc<Mutex<Weak<Loaded>>>) -> bool {
+    Arc::strong_count(place) > 1 || lock(place).strong_count() > 0
+}
+
+fn lock<V>(mutex: &Mutex<V>) -> MutexGuard<'_, V> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl FileIdentity {

@@ -15,7 +15,7 @@ mod tag;
 pub(super) use projector::Source;
 
 use super::options::Options;
-use super::session::{Session, Settings};
+use super::session::{Alone, Settings};
 use super::weights::Weights;
 use crate::{Activity, Error, ErrorCode, Monitor};
 use llama_cpp_2::mtmd::{MtmdInputChunkType, MtmdInputChunks, MtmdInputText};
@@ -134,7 +134,7 @@ impl ImagePrompt {
     }
 
     /// Evaluates the prompt in place of whatever the session holds, which has room for it.
-    pub(super) fn evaluate(&self, session: &mut Session, monitor: &Monitor) -> Result<(), Error> {
+    pub(super) fn evaluate(&self, session: &mut Alone, monitor: &Monitor) -> Result<(), Error> {
         let total = self.tokens() as u64;
         monitor.report(Activity::Prefill, 0, total);
         monitor.check()?;

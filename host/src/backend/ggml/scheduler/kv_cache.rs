@@ -1,0 +1,482 @@
+//! The llama.cpp context of a scheduler: places for sequences, room for their tokens, and growth.
+
+use super::Key;
+use super::sequences::{Sequence, Sequences, common};
+use crate::backend::ggml::memory;
+use crate::backend::ggml::owned::OwnedContext;
+use crate::backend::ggml::session::{self, Settings};
+use crate::backend::ggml::weights::Weights;
+use crate::metrics::Metrics;
+use crate::{Error, ErrorCode};
+use llama_cpp_2::DecodeError;
+use llama_cpp_2::context::session::LlamaStateSeqFlags;
+use llama_cpp_2::llama_batch::LlamaBatch;
+use llama_cpp_2::token::LlamaToken;
+use std::sync::Arc;
+
+/// How many sequences there may be for each that can run: the others are prefixes.
+const PLACES: usize = 4;
+/// llama.cpp's own limit.
+const MOST_PLACES: usize = 256;
+
+pub(super) struct KvCache {
+    weights: Arc<Weights>,
+    settings: Settings,
+    metrics: Metrics,
+    /// Missing only if it could not be made anew.
+    llama: Option<OwnedContext>,
+    batch: LlamaBatch<'static>,
+    /// How many tokens a sequence may have.
+    size: usize,
+    /// How many sequences of that size have room.
+    capacity: usize,
+    /// What it may grow to.
+    most: usize,
+    sequences: Sequences,
+    /// Sessions that have lost their sequence, with its tokens.
+    lost: Vec<(Key, Vec<LlamaToken>)>,
+}
+
+/// Tokens to evaluate behind those of a sequence.
+pub(super) struct Piece<'a> {
+    pub(super) place: usize,
+    pub(super) tokens: &'a [LlamaToken],
+    /// Whether the logits behind them are wanted.
+    pub(super) wanted: bool,
+}
+
+impl KvCache {
+    /// A context for one computation, that may grow for `most`.
+    pub(super) fn new(
+        weights: Arc<Weights>,
+        settings: Settings,
+        most: usize,
+        metrics: Metrics,
+    ) -> Result<Self, Error> {
+        let size = settings.size(&weights);
+        let llama = make(&weights, &settings, size, 1)?;
+        let context = llama.context();
+        let size = context.n_ctx() as usize;
+        let mut cache = Self {
+            batch: LlamaBatch::new(context.n_batch() as usize, 1),
+            size,
+            llama: Some(llama),
+            weights,
+            settings,
+            metrics,
+            capacity: 1,
+            most: most.clamp(1, MOST_PLACES),
+            sequences: Sequences::new(places(1)),
+            lost: Vec::new(),
+        };
+        if cache.settings.warmup {
+            cache.warm_up()?;
+        }
+        Ok(cache)
+    }
+
+    /// Evaluates one token, so that what is done once is done before anyone waits for an answer.
+    fn warm_up(&mut self) -> Result<(), Error> {
+        let bos = self.weights.model.vocab().bos();
+        if (0..self.weights.model.n_vocab()).contains(&bos.0) {
+            self.sequences.insert(0, Vec::new(), None);
+            self.decode(&[Piece {
+                place: 0,
+                tokens: &[bos],
+                wanted: true,
+            }])?;
+            self.evict(0);
+        }
+        Ok(())
+    }
+
+    /// How many tokens a sequence may have.
+    pub(super) fn size(&self) -> usize {
+        self.size
+    }
+
+    /// The most tokens of a batch that is computed in one go.
+    pub(super) fn batch_size(&self) -> usize {
+        let context = self.llama.as_ref().map(OwnedContext::context);
+        context
+            .map_or(1, |context| context.n_ubatch() as usize)
+            .max(1)
+    }
+
+    pub(super) fn sequence(&self, place: usize) -> Option<&Sequence> {
+        self.sequences.get(place)
+    }
+
+    /// Sessions that have lost their sequence since the last call, with its tokens.
+    pub(super) fn take_lost(&mut self) -> Vec<(Key, Vec<LlamaToken>)> {
+        std::mem::take(&mut self.lost)
+    }
+
+    pub(super) fn set_running(&mut self, place: usize, running: bool) {
+        self.sequences.touch(place);
+        if let Some(sequence) = self.sequences.get_mut(place) {
+            sequence.running = running;
+        }
+    }
+
+    /// Leaves a sequence to whoever begins with the same tokens.
+    pub(super) fn disown(&mut self, place: usize) {
+        match self.sequences.get_mut(place) {
+            Some(sequence) if sequence.tokens.is_empty() => self.evict(place),
+            Some(sequence) => {
+                sequence.owner = None;
+                sequence.running = false;
+            }
+            None => {}
+        }
+    }
+
+    /// How many tokens are kept that nothing needs at the moment.
+    pub(super) fn cached_tokens(&self) -> usize {
+        self.sequences.cached_tokens()
+    }
+
+    /// Whether so many sequences can run at once, perhaps after growth.
+    pub(super) fn has_room_for(&mut self, running: usize) -> bool {
+        while running > self.capacity {
+            if !self.grow() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Finds a sequence for a prompt: the session's own, if it goes on with that, or a new one that begins
+    /// with what others have of it. Gives its place, and how many tokens of the prompt it has: not the last
+    /// one, whose logits are wanted.
+    pub(super) fn seat(
+        &mut self,
+        key: Key,
+        own: Option<usize>,
+        prompt: &[LlamaToken],
+    ) -> Result<(usize, usize), Error> {
+        let most = prompt.len().saturating_sub(1);
+        if let Some(place) = own {
+            let found = self.sequences.get(place);
+            let tokens = found.map_or(&[][..], |sequence| &sequence.tokens);
+            let same = common(tokens, prompt);
+            if same == tokens.len() || same >= most {
+                let kept = self.truncate(place, same.min(most))?;
+                self.set_running(place, true);
+                return Ok((place, kept));
+            }
+            self.disown(place);
+        }
+        let mut prefix = self.sequences.longest_prefix(prompt);
+        let place = match self.sequences.free() {
+            Some(place) => place,
+            None => {
+                let spared = prefix.map(|(place, _)| place);
+                let victim = self.sequences.victim(false, spared);
+                let victim = match victim {
+                    None if self.grow() => self.sequences.free(),
+                    None => self.sequences.victim(true, spared),
+                    found => found,
+                };
+                // The prefix itself may be all that can go.
+                let place = victim.or_else(|| {
+                    prefix = None;
+                    self.sequences.victim(true, None)
+                });
+                let place = place.ok_or_else(no_room)?;
+                self.evict(place);
+                place
+            }
+        };
+        self.sequences.insert(place, Vec::new(), Some(key));
+        let mut kept = 0;
+        if let Some((from, same)) = prefix {
+            kept = self.copy(from, place, same.min(most))?;
+        }
+        self.set_running(place, true);
+        Ok((place, kept))
+    }
+
+    /// Has the sequence at `to`, which is empty, begin with tokens of the one at `from`. They share cells.
+    fn copy(&mut self, from: usize, to: usize, count: usize) -> Result<usize, Error> {
+        let tokens = match self.sequences.get_mut(from) {
+            Some(sequence) if count > 0 => {
+                sequence.shared = true;
+                sequence.tokens[..count].to_vec()
+            }
+            _ => return Ok(0),
+        };
+        self.sequences.touch(from);
+        self.context()?
+            .kv_cache_seq_cp(id(from), id(to), Some(0), u32::try_from(count).ok())
+            .map_err(|error| session::failed(&error))?;
+        if let Some(sequence) = self.sequences.get_mut(to) {
+            sequence.tokens = tokens;
+            sequence.shared = true;
+        }
+        Ok(count)
+    }
+
+    /// Forgets a sequence's tokens behind the first `count`. Gives how many there are then.
+    fn truncate(&mut self, place: usize, count: usize) -> Result<usize, Error> {
+        let length = self.sequences.get(place).map_or(0, |s| s.tokens.len());
+        if count >= length {
+            return Ok(length);
+        }
+        let removed = self
+            .context()?
+            .kv_cache_seq_rm(id(place), u32::try_from(count).ok(), None)
+            .is_ok();
+        let count = if removed { count } else { 0 };
+        if !removed {
+            // A model whose memory is no list of tokens cannot forget some of them.
+            let _ = self.context()?.kv_cache_seq_rm(id(place), None, None);
+        }
+        if let Some(sequence) = self.sequences.get_mut(place) {
+            sequence.tokens.truncate(count);
+        }
+        Ok(count)
+    }
+
+    /// Forgets a sequence.
+    fn evict(&mut self, place: usize) {
+        let Some(sequence) = self.sequences.remove(place) else {
+            return;
+        };
+        if let Ok(context) = self.context() {
+            let _ = context.kv_cache_seq_rm(id(place), None, None);
+        }
+        if !sequence.tokens.is_empty() {
+            self.metrics.evicted(sequence.tokens.len());
+        }
+        if let Some(owner) = sequence.owner {
+            self.lost.push((owner, sequence.tokens));
+        }
+    }
+
+    /// Makes room for tokens: forgets prefixes, else grows, else forgets what resting sessions have.
+    fn make_room(&mut self) -> bool {
+        let victim = match self.sequences.victim(false, None) {
+            None if self.grow() => return true,
+            None => self.sequences.victim(true, None),
+            found => found,
+        };
+        victim.is_some_and(|place| {
+            self.evict(place);
+            true
+        })
+    }
+
+    /// Makes a context of twice the size, if it may be and the memory is there. What was in the old one is in
+    /// the new one.
+    fn grow(&mut self) -> bool {
+        let capacity = (self.capacity * 2).min(self.most);
+        if capacity == self.capacity {
+            return false;
+        }
+        let more = u32::try_from((capacity - self.capacity) * self.size).unwrap_or(u32::MAX);
+        if memory::available()
+            .is_some_and(|free| memory::context_size(&self.weights.model, more) > free)
+        {
+            tracing::debug!(capacity, "no memory for a larger context");
+            self.most = self.capacity;
+            return false;
+        }
+        // What runs first, then what was used last: all of it has room, but for prefixes that were shared.
+        let mut order: Vec<_> = self
+            .sequences
+            .iter()
+            .map(|(place, sequence)| (!sequence.running, sequence.age(), place))
+            .collect();
+        order.sort_unstable();
+        let states: Vec<_> = match &self.llama {
+            Some(llama) => order
+                .into_iter()
+                .map(|(.., place)| {
+                    let state = llama
+                        .context()
+                        .state_seq_get(id(place), LlamaStateSeqFlags::empty());
+                    (place, state.ok())
+                })
+                .collect(),
+            None => Vec::new(),
+        };
+        // Both together may not fit into memory.
+        self.llama = None;
+        let (llama, grown) = match make(&self.weights, &self.settings, self.size, capacity) {
+            Ok(llama) => (Some(llama), true),
+            Err(error) => {
+                tracing::debug!(capacity, "no larger context: {}", error.message);
+                self.most = self.capacity;
+                let old = make(&self.weights, &self.settings, self.size, self.capacity);
+                (old.ok(), false)
+            }
+        };
+        self.llama = llama;
+        if grown {
+            tracing::debug!(capacity, size = self.size, "the context has grown");
+            self.capacity = capacity;
+            self.sequences.extend(places(capacity));
+        }
+        for (place, state) in states {
+            let restored = match (&mut self.llama, state) {
+                (Some(llama), Some(state)) => {
+                    llama.parts().1.state_seq_set(&state, id(place)).is_ok()
+                }
+                _ => false,
+            };
+            if !restored {
+                self.evict(place);
+            } else if let Some(sequence) = self.sequences.get_mut(place) {
+                sequence.shared = false;
+            }
+        }
+        grown
+    }
+
+    /// Evaluates tokens of several sequences together. Fails for all of them; their tokens are lost then.
+    pub(super) fn decode(&mut self, pieces: &[Piece<'_>]) -> Result<(), Error> {
+        self.batch.clear();
+        for piece in pieces {
+            let length = self.sequences.get(piece.place).map_or(0, |s| s.tokens.len());
+            for (index, token) in piece.tokens.iter().enumerate() {
+                let position = i32::try_from(length + index).map_err(|_| no_room())?;
+                let wanted = piece.wanted && index + 1 == piece.tokens.len();
+                self.batch
+                    .add(*token, position, &[id(piece.place)], wanted)
+                    .map_err(|error| session::failed(&error))?;
+            }
+        }
+        loop {
+            let Some(llama) = &mut self.llama else {
+                return Err(no_context());
+            };
+            match llama.parts().1.decode(&mut self.batch) {
+                Ok(()) => break,
+                Err(DecodeError::NoKvCacheSlot) => {
+                    if !self.make_room() {
+                        return Err(no_room());
+                    }
+                    // Growth may have lost a sequence of this very batch.
+                    if pieces.iter().any(|p| self.sequences.get(p.place).is_none()) {
+                        return Err(no_room());
+                    }
+                }
+                Err(error) => {
+                    // What the cache holds now is unknown.
+                    self.clear();
+                    return Err(session::failed(&error));
+                }
+            }
+        }
+        for piece in pieces {
+            if let Some(sequence) = self.sequences.get_mut(piece.place) {
+                sequence.tokens.extend_from_slice(piece.tokens);
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies the logits behind the token at this place in the last batch.
+    pub(super) fn read_logits(&self, index: usize, logits: &mut Vec<f32>) {
+        logits.clear();
+        if let (Some(llama), Ok(index)) = (&self.llama, i32::try_from(index)) {
+            logits.extend_from_slice(llama.context().get_logits_ith(index));
+        }
+    }
+
+    fn clear(&mut self) {
+        let places: Vec<_> = self.sequences.iter().map(|(place, _)| place).collect();
+        for place in places {
+            self.evict(place);
+        }
+        if let Ok(context) = self.context() {
+            context.clear_kv_cache();
+        }
+    }
+
+    /// Forgets the older half of a sequence's tokens, but not the first one. Gives how many are left, or
+    /// nothing if that cannot be done.
+    pub(super) fn shift(&mut self, place: usize) -> Option<usize> {
+        let first = 1;
+        let sequence = self.sequences.get(place)?;
+        let discarded = sequence.tokens.len().saturating_sub(first) / 2;
+        let shared = sequence.shared;
+        let (from, to, by) = (
+            u32::try_from(first).ok()?,
+            u32::try_from(first + discarded).ok()?,
+            i32::try_from(discarded).ok()?,
+        );
+        if discarded == 0 {
+            return None;
+        }
+        let context = self.context().ok()?;
+        if shared {
+            // Cells have one position, whoever uses them: this sequence gets cells of its own.
+            let state = context.state_seq_get(id(place), LlamaStateSeqFlags::empty());
+            let state = state.ok()?;
+            context.kv_cache_seq_rm(id(place), None, None).ok()?;
+            while self.context().ok()?.state_seq_set(&state, id(place)).is_err() {
+                if !self.make_room() {
+                    self.evict(place);
+                    return None;
+                }
+            }
+        }
+        let context = self.context().ok()?;
+        context
+            .kv_cache_seq_rm(id(place), Some(from), Some(to))
+            .and_then(|()| context.kv_cache_seq_add(id(place), Some(to), None, -by))
+            .ok()?;
+        let sequence = self.sequences.get_mut(place)?;
+        sequence.shared = false;
+        sequence.tokens.drain(first..first + discarded);
+        Some(sequence.tokens.len())
+    }
+
+    fn context(
+        &mut self,
+    ) -> Result<&mut llama_cpp_2::context::LlamaContext<'static>, Error> {
+        let llama = self.llama.as_mut().ok_or_else(no_context)?;
+        Ok(llama.parts().1)
+    }
+}
+
+/// A sequence's number in llama.cpp.
+fn id(place: usize) -> i32 {
+    i32::try_from(place).unwrap_or(i32::MAX)
+}
+
+/// How many sequences a context for so many computations has.
+fn places(capacity: usize) -> usize {
+    (capacity * PLACES).min(MOST_PLACES)
+}
+
+/// A llama.cpp context for so many computations of this size.
+fn make(
+    weights: &Arc<Weights>,
+    settings: &Settings,
+    size: usize,
+    capacity: usize,
+) -> Result<OwnedContext, Error> {
+    session::new_context(weights, settings, size * capacity, |params| {
+        params
+            .with_n_seq_max(u32::try_from(places(capacity)).unwrap_or(1))
+            // One memory for all, so that it can be divided as needed, and prefixes be shared.
+            .with_kv_unified(true)
+    })
+}
+
+fn no_context() -> Error {
+    Error::new(
+        ErrorCode::RuntimeError,
+        "llama.cpp could not make the model's context anew: load the model again",
+    )
+}
+
+fn no_room() -> Error {
+    Error::new(
+        ErrorCode::Busy,
+        "the model's KV cache is full of computations that run: try again later",
+    )
+}

@@ -1,0 +1,299 @@
+//! Figures of a running host, for monitoring: what [`Registry::metrics`](crate::Registry::metrics) gives.
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The figures of one host. Clones are one and the same.
+#[derive(Clone, Default)]
+pub struct Metrics(Arc<Inner>);
+
+struct Inner {
+    registry: Registry,
+    prompt_tokens: Counter,
+    cached_tokens: Counter,
+    generated_tokens: Counter,
+    evicted_tokens: Counter,
+    running: Gauge,
+    waiting: Gauge,
+    kept_tokens: Gauge,
+    batch_tokens: Histogram,
+    batch_seconds: Histogram,
+    first_token_seconds: Histogram,
+    refused: Counter,
+    worker_restarts: Counter,
+    instances: Gauge,
+    memory: Gauge,
+}
+
+impl Default for Inner {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("llm_wasi");
+        let tokens = || Histogram::new(exponential_buckets(1.0, 2.0, 12));
+        let seconds = || Histogram::new(exponential_buckets(0.001, 2.0, 16));
+        let inner = Self {
+            registry: Registry::default(),
+            prompt_tokens: Counter::default(),
+            cached_tokens: Counter::default(),
+            generated_tokens: Counter::default(),
+            evicted_tokens: Counter::default(),
+            running: Gauge::default(),
+            waiting: Gauge::default(),
+            kept_tokens: Gauge::default(),
+            batch_tokens: tokens(),
+            batch_seconds: seconds(),
+            first_token_seconds: seconds(),
+            refused: Counter::default(),
+            worker_restarts: Counter::default(),
+            instances: Gauge::default(),
+            memory: Gauge::default(),
+        };
+        let counters = [
+            ("prompt_tokens", "Tokens of prompts", &inner.prompt_tokens),
+            (
+                "cached_tokens",
+                "Tokens of prompts that were in the KV cache and were not evaluated again",
+                &inner.cached_tokens,
+            ),
+            (
+                "generated_tokens",
+                "Tokens that language models generated",
+                &inner.generated_tokens,
+            ),
+            (
+                "evicted_tokens",
+                "Tokens that left the KV cache for others",
+                &inner.evicted_tokens,
+            ),
+            (
+                "refused",
+                "Calls of guests that exceeded a limit",
+                &inner.refused,
+            ),
+            (
+                "worker_restarts",
+                "Worker processes that ended and were started again",
+                &inner.worker_restarts,
+            ),
+        ];
+        for (name, help, counter) in counters {
+            registry.register(name, help, counter.clone());
+        }
+        let gauges = [
+            (
+                "running",
+                "Computations of language models that share batches",
+                &inner.running,
+            ),
+            (
+                "waiting",
+                "Computations of language models that wait for a place",
+                &inner.waiting,
+            ),
+            (
+                "kept_tokens",
+                "Tokens in KV caches that no computation needs at the moment",
+                &inner.kept_tokens,
+            ),
+            ("instances", "Programs that run", &inner.instances),
+        ];
+        for (name, help, gauge) in gauges {
+            registry.register(name, help, gauge.clone());
+        }
+        registry.register_with_unit(
+            "memory",
+            "Memory of the process",
+            Unit::Bytes,
+            inner.memory.clone(),
+        );
+        registry.register(
+            "batch_tokens",
+            "Tokens that were evaluated together",
+            inner.batch_tokens.clone(),
+        );
+        registry.register_with_unit(
+            "batch",
+            "How long they took",
+            Unit::Seconds,
+            inner.batch_seconds.clone(),
+        );
+        registry.register_with_unit(
+            "first_token",
+            "How long the first token of a text took",
+            Unit::Seconds,
+            inner.first_token_seconds.clone(),
+        );
+        Self { registry, ..inner }
+    }
+}
+
+impl Metrics {
+    /// The figures in the text format of OpenMetrics, which Prometheus reads.
+    pub fn encode(&self) -> String {
+        if let Some(memory) = resident_memory() {
+            self.0.memory.set(memory);
+        }
+        let mut text = String::new();
+        // A string takes everything.
+        let _ = encode(&mut text, &self.0.registry);
+        text
+    }
+
+    /// Tokens of prompts so far, and how many of them were in the KV cache.
+    pub fn prompt_tokens(&self) -> (u64, u64) {
+        (self.0.prompt_tokens.get(), self.0.cached_tokens.get())
+    }
+
+    /// Tokens that were generated so far.
+    pub fn generated_tokens(&self) -> u64 {
+        self.0.generated_tokens.get()
+    }
+
+    /// How often a worker process was started again.
+    pub fn worker_restarts(&self) -> u64 {
+        self.0.worker_restarts.get()
+    }
+
+    /// Counts a call that exceeded a limit.
+    pub(crate) fn refused(&self) {
+        self.0.refused.inc();
+    }
+
+    /// Counts a program until what it gives is dropped.
+    pub(crate) fn instance(&self) -> Counted {
+        Counted::new(&self.0.instances)
+    }
+
+    #[cfg(feature = "ggml")]
+    pub(crate) fn prompt(&self, tokens: usize, cached: usize) {
+        self.0.prompt_tokens.inc_by(tokens as u64);
+        self.0.cached_tokens.inc_by(cached as u64);
+    }
+
+    #[cfg(feature = "ggml")]
+    pub(crate) fn evicted(&self, tokens: usize) {
+        self.0.evicted_tokens.inc_by(tokens as u64);
+    }
+
+    #[cfg(feature = "ggml")]
+    pub(crate) fn batch(&self, tokens: usize, took: Duration) {
+        self.0.batch_tokens.observe(tokens as f64);
+        self.0.batch_seconds.observe(took.as_secs_f64());
+    }
+
+    #[cfg(feature = "ggml")]
+    pub(crate) fn generated(&self) {
+        self.0.generated_tokens.inc();
+    }
+
+    #[cfg(feature = "ggml")]
+    pub(crate) fn first_token(&self, took: Duration) {
+        self.0.first_token_seconds.observe(took.as_secs_f64());
+    }
+
+    /// A scheduler's part of the gauges.
+    #[cfg(feature = "ggml")]
+    pub(crate) fn scheduler(&self) -> SchedulerGauges {
+        SchedulerGauges {
+            metrics: self.clone(),
+            told: [0; 3],
+        }
+    }
+}
+
+/// One of what a gauge counts.
+pub(crate) struct Counted(Gauge);
+
+impl Counted {
+    fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// What one scheduler adds to gauges that are the sum of all; nothing once it is gone.
+#[cfg(feature = "ggml")]
+pub(crate) struct SchedulerGauges {
+    metrics: Metrics,
+    told: [i64; 3],
+}
+
+#[cfg(feature = "ggml")]
+impl SchedulerGauges {
+    /// How many computations run and wait, and how many tokens are kept.
+    pub(crate) fn set(&mut self, running: usize, waiting: usize, kept: usize) {
+        let Inner {
+            running: a,
+            waiting: b,
+            kept_tokens: c,
+            ..
+        } = &*self.metrics.0;
+        let now = [running, waiting, kept].map(|count| i64::try_from(count).unwrap_or(i64::MAX));
+        for ((gauge, told), now) in [a, b, c].into_iter().zip(&mut self.told).zip(now) {
+            gauge.inc_by(now - *told);
+            *told = now;
+        }
+    }
+}
+
+#[cfg(feature = "ggml")]
+impl Drop for SchedulerGauges {
+    fn drop(&mut self) {
+        self.set(0, 0, 0);
+    }
+}
+
+/// How much memory the process has, in bytes, if the system says.
+fn resident_memory() -> Option<i64> {
+    let text = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kilobytes: i64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kilobytes.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_has_what_was_counted() {
+        let metrics = Metrics::default();
+        let running = metrics.instance();
+        metrics.refused();
+        let text = metrics.encode();
+        for line in [
+            "llm_wasi_refused_total 1",
+            "llm_wasi_instances 1",
+            "llm_wasi_worker_restarts_total 0",
+            "# EOF",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} in {text}");
+        }
+        drop(running);
+        assert!(metrics.encode().contains("llm_wasi_instances 0"));
+    }
+
+    #[cfg(feature = "ggml")]
+    #[test]
+    fn gauges_are_sums_and_a_scheduler_takes_its_part_along() {
+        let metrics = Metrics::default();
+        let (mut one, mut two) = (metrics.scheduler(), metrics.scheduler());
+        one.set(1, 2, 3);
+        two.set(10, 20, 30);
+        one.set(2, 0, 3);
+        assert!(metrics.encode().contains("llm_wasi_running 12"));
+        drop(two);
+        let text = metrics.encode();
+        assert!(text.contains("llm_wasi_running 2") && text.contains("llm_wasi_kept_tokens 3"));
+    }
+}
