@@ -17,12 +17,26 @@ pub fn compute(
     context: &mut dyn ExecutionContext,
     inputs: impl IntoIterator<Item = (String, Tensor)>,
 ) -> Result<Vec<(String, SharedTensor)>, Error> {
+    set_inputs(context, inputs)?;
+    context.compute()?;
+    outputs(context)
+}
+
+/// The first part of [`compute`]: all inputs by name.
+pub fn set_inputs(
+    context: &mut dyn ExecutionContext,
+    inputs: impl IntoIterator<Item = (String, Tensor)>,
+) -> Result<(), Error> {
     context.clear_inputs();
     for (name, tensor) in inputs {
         let index = context.input_index(&name)?;
         context.set_input(index, tensor)?;
     }
-    context.compute()?;
+    Ok(())
+}
+
+/// The last part of [`compute`]: all outputs by name.
+pub fn outputs(context: &dyn ExecutionContext) -> Result<Vec<(String, SharedTensor)>, Error> {
     (0..context.outputs())
         .map(|index| {
             let tensor = SharedTensor::of_output(context, index)?;

@@ -7,17 +7,18 @@
 use crate::backend::ExecutionContext;
 use crate::bindings::lists::llm_wasi::nn::{errors, graph, inference, language};
 use crate::bindings::lists::wasi::nn::{graph as wasi_graph, tensor};
+use crate::held::Held;
 use crate::linker::{GraphResource, HasNn};
 use crate::{Bytes, Error, ErrorCode, NnView, calls};
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource, ResourceType, WasmList};
 
-const INFERENCE: &str = "llm-wasi:nn/inference@0.1.0";
+pub(crate) const INFERENCE: &str = "llm-wasi:nn/inference@0.1.0";
 
 /// A context of this package.
 #[allow(unreachable_pub, reason = "the generated bindings name it")]
 pub struct Context {
-    context: Box<dyn ExecutionContext>,
+    pub(crate) context: Held,
 }
 
 /// A failure that a guest holds.
@@ -56,7 +57,9 @@ fn add_inference<T: 'static>(
             let mut view = get(store.data_mut());
             let graph = view.table.get(&graph)?.graph.clone();
             let result = match graph.init_execution_context() {
-                Ok(context) => Ok(view.table.push(Context { context })?),
+                Ok(context) => Ok(view.table.push(Context {
+                    context: Held::new(context),
+                })?),
                 Err(error) => Err(view.extension_error("open", error)?),
             };
             Ok((result,))
@@ -123,7 +126,8 @@ fn add_inference<T: 'static>(
         "[method]execution-context.read-output",
         move |mut store: StoreContextMut<'_, T>, (context, index, max): (Borrowed, u32, u32)| {
             let mut view = get(store.data_mut());
-            let output = view.table.get(&context)?.context.output(index);
+            let held = &view.table.get(&context)?.context;
+            let output = held.get().and_then(|context| context.output(index));
             Ok((view.read("read-output", output, max)?,))
         },
     )?;
@@ -131,7 +135,8 @@ fn add_inference<T: 'static>(
         "[method]execution-context.read-step-output",
         move |mut store: StoreContextMut<'_, T>, (context, index, max): (Borrowed, u32, u32)| {
             let mut view = get(store.data_mut());
-            let output = view.table.get(&context)?.context.step_output(index);
+            let held = &view.table.get(&context)?.context;
+            let output = held.get().and_then(|context| context.step_output(index));
             Ok((view.read("read-step-output", output, max)?,))
         },
     )
@@ -150,7 +155,8 @@ fn set_input<T: 'static>(
     // The guest's memory and the store's data cannot be borrowed together, so the old input is taken
     // out, filled, and put back.
     let view = get(store.data_mut());
-    let old = view.table.get_mut(context)?.context.take_input(index);
+    let held = &mut view.table.get_mut(context)?.context;
+    let old = held.get_mut().ok().and_then(|context| context.take_input(index));
     let sizes = dimensions.as_le_slice(&store).iter();
     let input = calls::fill_input(
         old,
@@ -174,13 +180,13 @@ impl NnView<'_> {
         Ok(self.table.push(ExtensionError(error))?)
     }
 
-    fn extension_graph(
+    pub(crate) fn extension_graph(
         &mut self,
         operation: &str,
-        result: Result<std::sync::Arc<dyn crate::backend::Graph>, Error>,
+        result: Result<GraphResource, Error>,
     ) -> wasmtime::Result<Result<Resource<GraphResource>, Resource<ExtensionError>>> {
         Ok(match result {
-            Ok(graph) => Ok(self.table.push(GraphResource { graph })?),
+            Ok(graph) => Ok(self.table.push(graph)?),
             Err(error) => Err(self.extension_error(operation, error)?),
         })
     }
@@ -192,8 +198,8 @@ impl NnView<'_> {
         context: &Borrowed,
         function: impl FnOnce(&mut dyn ExecutionContext) -> Result<V, Error>,
     ) -> wasmtime::Result<Result<V, Resource<ExtensionError>>> {
-        let context = self.table.get_mut(context)?.context.as_mut();
-        Ok(match function(context) {
+        let held = &mut self.table.get_mut(context)?.context;
+        Ok(match held.get_mut().and_then(|context| function(context)) {
             Ok(value) => Ok(value),
             Err(error) => Err(self.extension_error(operation, error)?),
         })
@@ -249,6 +255,7 @@ impl graph::Host for NnView<'_> {
             target.into(),
             configuration.as_deref(),
         );
+        let result = result.map(|graph| GraphResource { graph });
         self.extension_graph("load", result)
     }
 
@@ -258,6 +265,7 @@ impl graph::Host for NnView<'_> {
         configuration: Option<String>,
     ) -> wasmtime::Result<Result<Resource<GraphResource>, Resource<ExtensionError>>> {
         let result = self.registry.load_by_name(&name, configuration.as_deref());
+        let result = result.map(|graph| GraphResource { graph });
         self.extension_graph("load-by-name", result)
     }
 }

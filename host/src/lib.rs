@@ -16,6 +16,7 @@
 //!
 //! A guest may be wrong or hostile: nothing it passes panics, and at worst its own instance traps.
 
+mod asynchronous;
 pub mod backend;
 mod bindings;
 pub mod calls;
@@ -23,6 +24,7 @@ mod error;
 mod extension;
 mod files;
 pub mod gguf;
+mod held;
 mod language;
 mod linker;
 mod metrics;
@@ -38,7 +40,7 @@ mod wasi_nn;
 
 pub use error::{Error, ErrorCode};
 pub use files::Files;
-pub use linker::{NnView, add_to_linker};
+pub use linker::{NnView, add_to_linker, add_to_linker_async};
 pub use metrics::Metrics;
 pub use monitor::{Activity, Monitor, Progress};
 pub use preload::{Preload, PreloadError};

@@ -1,7 +1,7 @@
 //! The way into a Wasmtime linker.
 
 use crate::backend::Graph;
-use crate::{Registry, extension, wasi_nn};
+use crate::{Registry, asynchronous, extension, wasi_nn};
 use std::sync::Arc;
 use wasmtime::component::{HasData, Linker, ResourceTable};
 
@@ -28,12 +28,24 @@ impl HasData for HasNn {
 
 /// Defines `wasi:nn@0.2.0-rc-2024-10-28`, `wasi:nn@0.2.0-rc-2024-08-19` and `llm-wasi:nn@0.1.0`.
 ///
-/// Every function is synchronous, so that the many cheap ones stay cheap; `compute` blocks its thread
-/// until the model is done.
+/// Every function is synchronous: `compute` blocks its thread until the model is done.
+/// [`add_to_linker_async`] is for hosts of many guests.
 pub fn add_to_linker<T: Send + 'static>(
     linker: &mut Linker<T>,
     get: fn(&mut T) -> NnView<'_>,
 ) -> wasmtime::Result<()> {
     wasi_nn::add_to_linker(linker, get)?;
     extension::add_to_linker(linker, get)
+}
+
+/// As [`add_to_linker`], for stores that run asynchronously: while a model is loaded or computes, the thread
+/// is free for others. Every other function is synchronous, so that the many cheap ones stay cheap.
+///
+/// On Tokio; on other runtimes loading, and computing with anything but language models, blocks.
+pub fn add_to_linker_async<T: Send + 'static>(
+    linker: &mut Linker<T>,
+    get: fn(&mut T) -> NnView<'_>,
+) -> wasmtime::Result<()> {
+    add_to_linker(linker, get)?;
+    asynchronous::add_to_linker(linker, get)
 }

@@ -13,7 +13,7 @@
 //! # }
 //! ```
 
-use crate::{Files, Monitor, NnView, Preload, Registry, RegistryBuilder, add_to_linker};
+use crate::{Files, Monitor, NnView, Preload, Registry, RegistryBuilder, add_to_linker_async};
 use anyhow::Context;
 use std::path::PathBuf;
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -176,7 +176,7 @@ impl RunnerBuilder {
         let engine = Engine::new(&config)?;
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-        add_to_linker(&mut linker, State::nn)?;
+        add_to_linker_async(&mut linker, State::nn)?;
         let files = self.dirs.iter().fold(Files::default(), |files, dir| {
             let (guest, host, _) = dir;
             files.dir(guest, host)

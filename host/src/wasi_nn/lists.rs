@@ -3,11 +3,12 @@
 //! `compute` takes all inputs at once: what an earlier call set is forgotten. Names of inputs are the
 //! backend's own or decimal indexes; outputs come in the order of their indexes.
 
-use super::{ContextResource, ErrorResource, shared_interfaces};
+use super::{ContextResource, ErrorResource, Named, shared_interfaces};
+use crate::held::Held;
 use crate::backend::{Encoding, Target};
 use crate::bindings::lists::wasi::nn::{errors, graph, inference, tensor};
 use crate::linker::{GraphResource, HasNn};
-use crate::{ErrorCode, NnView, SharedTensor, TensorType, calls};
+use crate::{ErrorCode, NnView, TensorType, calls};
 use wasmtime::component::{Linker, Resource};
 
 pub(super) fn add_to_linker<T: Send + 'static>(
@@ -24,30 +25,18 @@ shared_interfaces!();
 
 impl inference::Host for NnView<'_> {}
 
-type NamedResource = (String, Resource<SharedTensor>);
-
 impl inference::HostGraphExecutionContext for NnView<'_> {
     fn compute(
         &mut self,
         context: Resource<ContextResource>,
-        inputs: Vec<NamedResource>,
-    ) -> wasmtime::Result<Result<Vec<NamedResource>, Resource<ErrorResource>>> {
-        // The guest has given the tensors away: they leave the table whatever happens.
-        let mut tensors = Vec::with_capacity(inputs.len());
-        for (name, tensor) in inputs {
-            tensors.push((name, self.table.delete(tensor)?.into_tensor()));
-        }
-        let context = self.table.get_mut(&context)?.context.as_mut();
-        match calls::compute(context, tensors) {
-            Ok(outputs) => {
-                let mut resources = Vec::with_capacity(outputs.len());
-                for (name, output) in outputs {
-                    resources.push((name, self.table.push(output)?));
-                }
-                Ok(Ok(resources))
-            }
-            Err(error) => Ok(Err(self.wasi_error("compute", error)?)),
-        }
+        inputs: Vec<Named>,
+    ) -> wasmtime::Result<Result<Vec<Named>, Resource<ErrorResource>>> {
+        let inputs = self.take_inputs(inputs)?;
+        let held = &mut self.table.get_mut(&context)?.context;
+        let outputs = held
+            .get_mut()
+            .and_then(|context| calls::compute(context, inputs));
+        self.give_outputs(outputs)
     }
 
     fn drop(&mut self, context: Resource<ContextResource>) -> wasmtime::Result<()> {

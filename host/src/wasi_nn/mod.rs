@@ -6,8 +6,8 @@
 mod lists;
 mod slots;
 
-use crate::backend::ExecutionContext;
-use crate::{Error, NnView, SharedTensor, TensorType};
+use crate::held::Held;
+use crate::{Error, NnView, SharedTensor, Tensor, TensorType};
 use std::sync::Arc;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{ComponentType, Lift, Linker, Lower, Resource, ResourceType};
@@ -15,7 +15,7 @@ use wasmtime::component::{ComponentType, Lift, Linker, Lower, Resource, Resource
 /// A context of this package.
 #[allow(unreachable_pub, reason = "the generated bindings name it")]
 pub struct ContextResource {
-    context: Box<dyn ExecutionContext>,
+    pub(crate) context: Held,
 }
 
 /// A failure that a guest holds.
@@ -86,7 +86,7 @@ where
 }
 
 impl NnView<'_> {
-    fn wasi_result<V: Send + 'static>(
+    pub(crate) fn wasi_result<V: Send + 'static>(
         &mut self,
         operation: &str,
         result: Result<V, Error>,
@@ -97,13 +97,47 @@ impl NnView<'_> {
         })
     }
 
-    fn wasi_error(
+    pub(crate) fn wasi_error(
         &mut self,
         operation: &str,
         error: Error,
     ) -> wasmtime::Result<Resource<ErrorResource>> {
         tracing::debug!(operation, code = error.code.name(), "{}", error.message);
         Ok(self.table.push(ErrorResource(error))?)
+    }
+}
+
+/// A tensor with its name, as a guest has it.
+pub(crate) type Named = (String, Resource<SharedTensor>);
+
+impl NnView<'_> {
+    /// The tensors that a guest has given away: they leave the table whatever happens.
+    pub(crate) fn take_inputs(
+        &mut self,
+        inputs: Vec<Named>,
+    ) -> wasmtime::Result<Vec<(String, Tensor)>> {
+        let mut tensors = Vec::with_capacity(inputs.len());
+        for (name, tensor) in inputs {
+            tensors.push((name, self.table.delete(tensor)?.into_tensor()));
+        }
+        Ok(tensors)
+    }
+
+    /// Outputs as resources of the guest.
+    pub(crate) fn give_outputs(
+        &mut self,
+        outputs: Result<Vec<(String, SharedTensor)>, Error>,
+    ) -> wasmtime::Result<Result<Vec<Named>, Resource<ErrorResource>>> {
+        match outputs {
+            Ok(outputs) => {
+                let mut resources = Vec::with_capacity(outputs.len());
+                for (name, output) in outputs {
+                    resources.push((name, self.table.push(output)?));
+                }
+                Ok(Ok(resources))
+            }
+            Err(error) => Ok(Err(self.wasi_error("compute", error)?)),
+        }
     }
 }
 
@@ -165,7 +199,9 @@ macro_rules! shared_interfaces {
                 let graph = self.table.get(&graph)?.graph.clone();
                 let result = graph
                     .init_execution_context()
-                    .map(|context| ContextResource { context });
+                    .map(|context| ContextResource {
+                        context: Held::new(context),
+                    });
                 self.wasi_result("init-execution-context", result)
             }
 

@@ -6,6 +6,7 @@
 use super::{ContextResource, ErrorResource, shared_interfaces};
 use crate::backend::{Encoding, ExecutionContext, Target};
 use crate::bindings::slots::wasi::nn::{errors, graph, inference, tensor};
+use crate::held::Held;
 use crate::linker::{GraphResource, HasNn};
 use crate::{Error, ErrorCode, NnView, SharedTensor, TensorType};
 use wasmtime::component::{Linker, Resource};
@@ -32,8 +33,8 @@ impl NnView<'_> {
         context: &Resource<ContextResource>,
         function: impl FnOnce(&mut dyn ExecutionContext) -> Result<V, Error>,
     ) -> wasmtime::Result<Result<V, Resource<ErrorResource>>> {
-        let context = self.table.get_mut(context)?.context.as_mut();
-        Ok(match function(context) {
+        let held = &mut self.table.get_mut(context)?.context;
+        Ok(match held.get_mut().and_then(|context| function(context)) {
             Ok(value) => Ok(value),
             Err(error) => Err(self.wasi_error(operation, error)?),
         })
