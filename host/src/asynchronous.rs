@@ -46,8 +46,7 @@ async fn load(
     load: impl FnOnce(&Registry) -> Result<Arc<dyn Graph>, Error> + Send + 'static,
 ) -> Result<GraphResource, Error> {
     let registry = registry.clone();
-    let graph = blocking(move || load(&registry)).await?;
-    Ok(GraphResource { graph })
+    blocking(move || GraphResource::load(&registry, load)).await
 }
 
 fn add_wasi_graph<T, E, G>(
@@ -103,9 +102,13 @@ fn add_compute_of_lists<T: Send + 'static>(
               (context, inputs): (Resource<ContextResource>, Vec<Named>)| {
             Box::new(async move {
                 let mut view = get(store.data_mut());
-                let inputs = view.take_inputs(inputs)?;
-                let held = &mut view.table.get_mut(&context)?.context;
-                let outputs = compute_lists(held, inputs).await;
+                let outputs = match view.take_inputs(inputs)? {
+                    Ok(inputs) => {
+                        let held = &mut view.table.get_mut(&context)?.context;
+                        compute_lists(held, inputs).await
+                    }
+                    Err(error) => Err(error),
+                };
                 let outputs: Result<Vec<Named>, Resource<ErrorResource>> =
                     view.give_outputs(outputs)?;
                 Ok((outputs,))

@@ -24,7 +24,7 @@ pub mod lists {
         ",
         world: "llm-wasi:host/host",
         with: {
-            "wasi:nn/tensor.tensor": crate::SharedTensor,
+            "wasi:nn/tensor.tensor": crate::wasi_nn::TensorResource,
             "wasi:nn/graph.graph": crate::linker::GraphResource,
             "wasi:nn/inference.graph-execution-context": crate::wasi_nn::ContextResource,
             "wasi:nn/errors.error": crate::wasi_nn::ErrorResource,
@@ -41,7 +41,7 @@ pub mod slots {
         path: "../wit/wasi-nn-2024-08-19.wit",
         world: "wasi:nn/ml",
         with: {
-            "wasi:nn/tensor.tensor": crate::SharedTensor,
+            "wasi:nn/tensor.tensor": crate::wasi_nn::TensorResource,
             "wasi:nn/graph.graph": crate::linker::GraphResource,
             "wasi:nn/inference.graph-execution-context": crate::wasi_nn::ContextResource,
             "wasi:nn/errors.error": crate::wasi_nn::ErrorResource,

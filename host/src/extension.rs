@@ -56,10 +56,8 @@ fn add_inference<T: 'static>(
         move |mut store: StoreContextMut<'_, T>, (graph,): (Resource<GraphResource>,)| {
             let mut view = get(store.data_mut());
             let graph = view.table.get(&graph)?.graph.clone();
-            let result = match graph.init_execution_context() {
-                Ok(context) => Ok(view.table.push(Context {
-                    context: Held::new(context),
-                })?),
+            let result = match Held::open(view.registry, &graph) {
+                Ok(context) => Ok(view.table.push(Context { context })?),
                 Err(error) => Err(view.extension_error("open", error)?),
             };
             Ok((result,))
@@ -154,7 +152,12 @@ fn set_input<T: 'static>(
 ) -> wasmtime::Result<Result<(), Resource<ExtensionError>>> {
     // The guest's memory and the store's data cannot be borrowed together, so the old input is taken
     // out, filled, and put back.
-    let view = get(store.data_mut());
+    let mut view = get(store.data_mut());
+    let guest = view.registry.guest();
+    let bytes = data.len();
+    if let Err(error) = guest.check("tensor", guest.limits.tensor, bytes) {
+        return Ok(Err(view.extension_error("set-input", error)?));
+    }
     let held = &mut view.table.get_mut(context)?.context;
     let old = held.get_mut().ok().and_then(|context| context.take_input(index));
     let sizes = dimensions.as_le_slice(&store).iter();
@@ -249,13 +252,10 @@ impl graph::Host for NnView<'_> {
         target: wasi_graph::ExecutionTarget,
         configuration: Option<String>,
     ) -> wasmtime::Result<Result<Resource<GraphResource>, Resource<ExtensionError>>> {
-        let result = self.registry.load(
-            builders,
-            encoding.into(),
-            target.into(),
-            configuration.as_deref(),
-        );
-        let result = result.map(|graph| GraphResource { graph });
+        let (encoding, target) = (encoding.into(), target.into());
+        let result = GraphResource::load(self.registry, |registry| {
+            registry.load(builders, encoding, target, configuration.as_deref())
+        });
         self.extension_graph("load", result)
     }
 
@@ -264,8 +264,9 @@ impl graph::Host for NnView<'_> {
         name: String,
         configuration: Option<String>,
     ) -> wasmtime::Result<Result<Resource<GraphResource>, Resource<ExtensionError>>> {
-        let result = self.registry.load_by_name(&name, configuration.as_deref());
-        let result = result.map(|graph| GraphResource { graph });
+        let result = GraphResource::load(self.registry, |registry| {
+            registry.load_by_name(&name, configuration.as_deref())
+        });
         self.extension_graph("load-by-name", result)
     }
 }

@@ -1,36 +1,72 @@
 //! A guest's context, and how it computes.
 
-use crate::backend::{ExecutionContext, Steps};
-use crate::{Error, ErrorCode};
+use crate::backend::{ExecutionContext, Graph, Steps};
+use crate::guest::{Kind, Permit};
+use crate::{Error, ErrorCode, Registry};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::task::{JoinHandle, spawn_blocking};
 
-/// A context in the table of a store. It is away while it computes on another thread.
+type Boxed = Box<dyn ExecutionContext>;
+
+/// A context in the table of a store.
 pub(crate) struct Held {
-    context: Option<Box<dyn ExecutionContext>>,
+    place: Place,
+    /// The longest computation.
+    limit: Option<Duration>,
+    registry: Registry,
+    _permit: Permit,
+}
+
+/// Where the context is.
+enum Place {
+    Here(Boxed),
+    /// On another thread, where it computes on for nobody: its time was over.
+    Away(JoinHandle<Boxed>),
+    /// Its backend has panicked.
+    Lost,
 }
 
 impl Held {
-    pub(crate) fn new(context: Box<dyn ExecutionContext>) -> Self {
-        Self {
-            context: Some(context),
-        }
+    /// Makes a context of a guest.
+    pub(crate) fn open(registry: &Registry, graph: &Arc<dyn Graph>) -> Result<Self, Error> {
+        let permit = registry.guest().hold(Kind::Contexts, 1)?;
+        Ok(Self {
+            place: Place::Here(graph.init_execution_context()?),
+            limit: registry.guest().limits.compute_time,
+            registry: registry.clone(),
+            _permit: permit,
+        })
     }
 
     pub(crate) fn get(&self) -> Result<&dyn ExecutionContext, Error> {
-        self.context.as_deref().ok_or_else(away)
+        match &self.place {
+            Place::Here(context) => Ok(context.as_ref()),
+            Place::Away(_) => Err(away()),
+            Place::Lost => Err(lost()),
+        }
     }
 
     pub(crate) fn get_mut(&mut self) -> Result<&mut (dyn ExecutionContext + 'static), Error> {
-        self.context.as_deref_mut().ok_or_else(away)
+        match &mut self.place {
+            Place::Here(context) => Ok(context.as_mut()),
+            Place::Away(_) => Err(away()),
+            Place::Lost => Err(lost()),
+        }
     }
 
     /// Has the context compute while other guests run on this thread.
     pub(crate) async fn compute(&mut self, steps: Steps) -> Result<(), Error> {
+        self.come_back().await;
+        let limit = self.limit;
         let done = match self.get_mut()?.compute_async(steps) {
-            Some(computing) => Some(computing.await),
+            Some(computing) => Some(within(limit, computing).await),
             None => None,
         };
-        match done {
-            Some(result) => result,
+        let result = match done {
+            Some(Some(result)) => result,
+            Some(None) => Err(self.timed_out()),
             None => {
                 self.elsewhere(move |context| match steps {
                     Steps::All => context.compute(),
@@ -38,7 +74,14 @@ impl Held {
                 })
                 .await
             }
+        };
+        if matches!(&result, Err(error) if error.code == ErrorCode::Timeout)
+            && let Ok(context) = self.get_mut()
+        {
+            // What it has begun is over: its place is free for others.
+            context.finish()?;
         }
+        result
     }
 
     /// Calls `function` with the context on a thread where it may block.
@@ -46,14 +89,72 @@ impl Held {
         &mut self,
         function: impl FnOnce(&mut dyn ExecutionContext) -> Result<V, Error> + Send + 'static,
     ) -> Result<V, Error> {
-        let mut context = self.context.take().ok_or_else(away)?;
-        let (context, result) = blocking(move || {
+        self.come_back().await;
+        if Handle::try_current().is_err() {
+            return function(self.get_mut()?);
+        }
+        let mut context = match std::mem::replace(&mut self.place, Place::Lost) {
+            Place::Here(context) => context,
+            place => {
+                self.place = place;
+                return Err(away());
+            }
+        };
+        let (sender, result) = tokio::sync::oneshot::channel();
+        let mut thread = spawn_blocking(move || {
             let result = function(context.as_mut());
-            Ok((context, result))
-        })
-        .await?;
-        self.context = Some(context);
-        result
+            // Nobody may be waiting any more.
+            let _ = sender.send(result);
+            context
+        });
+        match within(self.limit, &mut thread).await {
+            Some(Ok(context)) => {
+                self.place = Place::Here(context);
+                result.await.unwrap_or_else(|_| Err(lost()))
+            }
+            Some(Err(_)) => Err(lost()),
+            None => {
+                self.place = Place::Away(thread);
+                Err(self.timed_out())
+            }
+        }
+    }
+
+    /// Takes a context back that has computed for too long, if it is done by now.
+    async fn come_back(&mut self) {
+        if let Place::Away(thread) = &mut self.place
+            && thread.is_finished()
+        {
+            self.place = match thread.await {
+                Ok(context) => Place::Here(context),
+                Err(_) => Place::Lost,
+            };
+        }
+    }
+
+    fn timed_out(&self) -> Error {
+        let limit = self.limit.unwrap_or_default();
+        self.registry
+            .guest()
+            .note("compute-time", &format!("a computation took longer than {limit:?}"));
+        Error::new(
+            ErrorCode::Timeout,
+            format!(
+                "the computation took longer than {limit:?}, which is limit `compute-time`: the host can \
+                 set a larger one"
+            ),
+        )
+    }
+}
+
+/// Waits no longer than the limit.
+async fn within<V>(limit: Option<Duration>, computing: impl Future<Output = V>) -> Option<V> {
+    match limit {
+        // Time is Tokio's.
+        Some(limit) if Handle::try_current().is_ok() => {
+            tokio::time::timeout(limit, computing).await.ok()
+        }
+        _ => Some(computing.await),
     }
 }
 
@@ -61,22 +162,24 @@ impl Held {
 pub(crate) async fn blocking<V: Send + 'static>(
     function: impl FnOnce() -> Result<V, Error> + Send + 'static,
 ) -> Result<V, Error> {
-    if tokio::runtime::Handle::try_current().is_err() {
+    if Handle::try_current().is_err() {
         return function();
     }
-    tokio::task::spawn_blocking(function)
+    spawn_blocking(function)
         .await
-        .unwrap_or_else(|error| {
-            Err(Error::new(
-                ErrorCode::RuntimeError,
-                format!("the backend has failed in an unexpected way: {error}"),
-            ))
-        })
+        .unwrap_or_else(|_| Err(lost()))
 }
 
 fn away() -> Error {
     Error::new(
+        ErrorCode::Busy,
+        "the context computes on, though its time is over: try again later, or make a new one",
+    )
+}
+
+fn lost() -> Error {
+    Error::new(
         ErrorCode::RuntimeError,
-        "the context is computing, or was lost when its backend failed: make a new one",
+        "the backend has failed in an unexpected way: make a new context",
     )
 }

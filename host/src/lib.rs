@@ -24,8 +24,10 @@ mod error;
 mod extension;
 mod files;
 pub mod gguf;
+mod guest;
 mod held;
 mod language;
+mod limits;
 mod linker;
 mod metrics;
 mod monitor;
@@ -40,6 +42,7 @@ mod wasi_nn;
 
 pub use error::{Error, ErrorCode};
 pub use files::Files;
+pub use limits::Limits;
 pub use linker::{NnView, add_to_linker, add_to_linker_async};
 pub use metrics::Metrics;
 pub use monitor::{Activity, Monitor, Progress};

@@ -1,7 +1,8 @@
 //! The way into a Wasmtime linker.
 
 use crate::backend::Graph;
-use crate::{Registry, asynchronous, extension, wasi_nn};
+use crate::guest::{Kind, Permit};
+use crate::{Error, Registry, asynchronous, extension, wasi_nn};
 use std::sync::Arc;
 use wasmtime::component::{HasData, Linker, ResourceTable};
 
@@ -17,6 +18,21 @@ pub struct NnView<'a> {
 #[allow(unreachable_pub, reason = "the generated bindings name it")]
 pub struct GraphResource {
     pub(crate) graph: Arc<dyn Graph>,
+    _permit: Permit,
+}
+
+impl GraphResource {
+    /// Has a guest load a graph, if it may hold another one.
+    pub(crate) fn load(
+        registry: &Registry,
+        load: impl FnOnce(&Registry) -> Result<Arc<dyn Graph>, Error>,
+    ) -> Result<Self, Error> {
+        let permit = registry.guest().hold(Kind::Graphs, 1)?;
+        Ok(Self {
+            graph: load(registry)?,
+            _permit: permit,
+        })
+    }
 }
 
 /// Tells the generated code what a store lends.

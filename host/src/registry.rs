@@ -1,12 +1,12 @@
 //! Finds backends by encoding and models by name.
 
 use crate::backend::{Backend, Encoding, Graph, LoadRequest, Source, Target, shorten};
-use crate::{Error, ErrorCode, Files, Metrics, Monitor, Preload, Scheduling};
+use crate::guest::Guest;
+use crate::{Error, ErrorCode, Files, Limits, Metrics, Monitor, Preload, Scheduling};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// How many of a model's first bytes [`Backend::recognizes`] gets to see.
@@ -18,7 +18,7 @@ pub struct Registry {
     inner: Arc<Inner>,
     /// Not shared: each guest has its own.
     files: Files,
-    guest: u64,
+    guest: Arc<Guest>,
     monitor: Monitor,
 }
 
@@ -27,6 +27,7 @@ struct Inner {
     preloads: BTreeMap<String, Preload>,
     monitor: Monitor,
     scheduling: Scheduling,
+    limits: Limits,
     metrics: Metrics,
     /// Names of models whose failure to load has been logged.
     told: Mutex<BTreeSet<String>>,
@@ -39,6 +40,7 @@ pub struct RegistryBuilder {
     preloads: BTreeMap<String, Preload>,
     monitor: Monitor,
     scheduling: Scheduling,
+    limits: Limits,
 }
 
 impl RegistryBuilder {
@@ -82,18 +84,28 @@ impl RegistryBuilder {
         self
     }
 
+    /// What each guest may take. The limits of a program's own memory and time are for
+    /// [`runner`](crate::runner), or whoever makes stores.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
     /// The registry.
     #[must_use]
     pub fn build(self) -> Registry {
+        let metrics = Metrics::default();
         Registry {
-            guest: 0,
+            guest: Arc::new(Guest::new(self.limits.clone(), metrics.clone())),
             monitor: self.monitor.clone(),
             inner: Arc::new(Inner {
                 backends: self.backends,
                 preloads: self.preloads,
                 monitor: self.monitor,
                 scheduling: self.scheduling,
-                metrics: Metrics::default(),
+                limits: self.limits,
+                metrics,
                 told: Mutex::default(),
             }),
             files: Files::default(),
@@ -128,11 +140,26 @@ impl Registry {
     /// may name none, and counts as one guest with all others.
     #[must_use]
     pub fn with_files(mut self, files: Files) -> Self {
-        static LAST: AtomicU64 = AtomicU64::new(0);
-        self.guest = LAST.fetch_add(1, Ordering::Relaxed) + 1;
+        let (limits, metrics) = (self.inner.limits.clone(), self.inner.metrics.clone());
+        self.guest = Arc::new(Guest::new(limits, metrics));
         self.files = files;
         self.monitor = self.inner.monitor.child();
         self
+    }
+
+    /// Whose registry it is.
+    pub(crate) fn guest(&self) -> &Arc<Guest> {
+        &self.guest
+    }
+
+    /// Fails if a name is longer than the guest's names may be.
+    pub(crate) fn check_name(&self, name: &str) -> Result<(), Error> {
+        self.guest.check("name", self.guest.limits.name, name.len())
+    }
+
+    fn check_options(&self, options: Option<&str>) -> Result<(), Error> {
+        let length = options.map_or(0, str::len);
+        self.guest.check("options", self.guest.limits.options, length)
     }
 
     /// What ends computations of this guest.
@@ -158,6 +185,7 @@ impl Registry {
         target: Target,
         configuration: Option<&str>,
     ) -> Result<Arc<dyn Graph>, Error> {
+        self.check_options(configuration)?;
         let Some(first) = builders.first() else {
             return Err(Error::invalid(
                 "expected the bytes of at least one file of the model, found none",
@@ -172,7 +200,8 @@ impl Registry {
             configurations: &configurations,
             monitor: self.monitor.clone(),
             files: self.files.clone(),
-            guest: self.guest,
+            guest: self.guest.number,
+            limits: &self.guest.limits,
             scheduling: self.inner.scheduling,
             metrics: self.inner.metrics.clone(),
         })
@@ -184,6 +213,8 @@ impl Registry {
         name: &str,
         configuration: Option<&str>,
     ) -> Result<Arc<dyn Graph>, Error> {
+        self.check_name(name)?;
+        self.check_options(configuration)?;
         let Some(preload) = self.inner.preloads.get(name) else {
             return Err(self.unknown_name(name));
         };
@@ -204,7 +235,8 @@ impl Registry {
                 configurations: &configurations,
                 monitor: self.monitor.clone(),
                 files: self.files.clone(),
-                guest: self.guest,
+                guest: self.guest.number,
+                limits: &self.guest.limits,
                 scheduling: self.inner.scheduling,
                 metrics: self.inner.metrics.clone(),
             })

@@ -10,7 +10,7 @@
 //! guest's own thread.
 
 use crate::metrics::Metrics;
-use crate::{Bytes, Error, ErrorCode, Files, Monitor, OutputDescription, Scheduling, Tensor};
+use crate::{Bytes, Error, ErrorCode, Files, Limits, Monitor, OutputDescription, Scheduling, Tensor};
 use std::fmt;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -170,6 +170,8 @@ pub struct LoadRequest<'a> {
     pub files: Files,
     /// The number of the guest that loads it: guests get equal shares of a model.
     pub guest: u64,
+    /// What this guest may take.
+    pub limits: &'a Limits,
     /// How guests share it.
     pub scheduling: Scheduling,
     /// Counts what is computed.

@@ -33,9 +33,7 @@ impl inference::HostGraphExecutionContext for NnView<'_> {
     ) -> wasmtime::Result<Result<Vec<Named>, Resource<ErrorResource>>> {
         let inputs = self.take_inputs(inputs)?;
         let held = &mut self.table.get_mut(&context)?.context;
-        let outputs = held
-            .get_mut()
-            .and_then(|context| calls::compute(context, inputs));
+        let outputs = inputs.and_then(|inputs| calls::compute(held.get_mut()?, inputs));
         self.give_outputs(outputs)
     }
 

@@ -7,7 +7,8 @@ mod lists;
 mod slots;
 
 use crate::held::Held;
-use crate::{Error, NnView, SharedTensor, Tensor, TensorType};
+use crate::guest::{Kind, Permit};
+use crate::{Error, NnView, Registry, SharedTensor, Tensor, TensorType};
 use std::sync::Arc;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{ComponentType, Lift, Linker, Lower, Resource, ResourceType};
@@ -16,6 +17,33 @@ use wasmtime::component::{ComponentType, Lift, Linker, Lower, Resource, Resource
 #[allow(unreachable_pub, reason = "the generated bindings name it")]
 pub struct ContextResource {
     pub(crate) context: Held,
+}
+
+/// A tensor of this package.
+#[allow(unreachable_pub, reason = "the generated bindings name it")]
+pub struct TensorResource {
+    /// Or why there is none: a constructor cannot fail, so whoever uses the tensor is told.
+    content: Result<SharedTensor, Error>,
+    _permit: Option<Permit>,
+}
+
+impl TensorResource {
+    fn new(registry: &Registry, tensor: SharedTensor) -> Self {
+        let (guest, bytes) = (registry.guest(), tensor.data.len());
+        let permit = guest
+            .check("tensor", guest.limits.tensor, bytes)
+            .and_then(|()| guest.hold(Kind::Tensors, bytes));
+        match permit {
+            Ok(permit) => Self {
+                content: Ok(tensor),
+                _permit: Some(permit),
+            },
+            Err(error) => Self {
+                content: Err(error),
+                _permit: None,
+            },
+        }
+    }
 }
 
 /// A failure that a guest holds.
@@ -44,9 +72,9 @@ where
     let mut tensor = linker.instance(interface)?;
     tensor.resource(
         "tensor",
-        ResourceType::host::<SharedTensor>(),
+        ResourceType::host::<TensorResource>(),
         move |mut store, rep| {
-            let resource = Resource::<SharedTensor>::new_own(rep);
+            let resource = Resource::<TensorResource>::new_own(rep);
             get(store.data_mut()).table.delete(resource)?;
             Ok(())
         },
@@ -54,7 +82,8 @@ where
     tensor.func_wrap(
         "[constructor]tensor",
         move |mut store: StoreContextMut<'_, T>, (dimensions, ty, data): (Vec<u32>, E, Vec<u8>)| {
-            let resource = get(store.data_mut()).table.push(SharedTensor {
+            let mut view = get(store.data_mut());
+            let resource = view.give_tensor(SharedTensor {
                 dimensions,
                 ty: ty.into(),
                 data: Arc::new(data),
@@ -64,23 +93,26 @@ where
     )?;
     tensor.func_wrap(
         "[method]tensor.dimensions",
-        move |mut store: StoreContextMut<'_, T>, (tensor,): (Resource<SharedTensor>,)| {
+        move |mut store: StoreContextMut<'_, T>, (tensor,): (Resource<TensorResource>,)| {
             let view = get(store.data_mut());
-            Ok((view.table.get(&tensor)?.dimensions.clone(),))
+            let content = view.table.get(&tensor)?.content.as_ref();
+            Ok((content.map_or_else(|_| Vec::new(), |tensor| tensor.dimensions.clone()),))
         },
     )?;
     tensor.func_wrap(
         "[method]tensor.ty",
-        move |mut store: StoreContextMut<'_, T>, (tensor,): (Resource<SharedTensor>,)| {
+        move |mut store: StoreContextMut<'_, T>, (tensor,): (Resource<TensorResource>,)| {
             let view = get(store.data_mut());
-            Ok((E::from(view.table.get(&tensor)?.ty),))
+            let content = view.table.get(&tensor)?.content.as_ref();
+            Ok((E::from(content.map_or(TensorType::U8, |tensor| tensor.ty)),))
         },
     )?;
     tensor.func_wrap(
         "[method]tensor.data",
-        move |mut store: StoreContextMut<'_, T>, (tensor,): (Resource<SharedTensor>,)| {
+        move |mut store: StoreContextMut<'_, T>, (tensor,): (Resource<TensorResource>,)| {
             let view = get(store.data_mut());
-            Ok((view.table.get(&tensor)?.data.clone(),))
+            let content = view.table.get(&tensor)?.content.as_ref();
+            Ok((content.map_or_else(|_| Arc::default(), |tensor| tensor.data.clone()),))
         },
     )
 }
@@ -108,19 +140,33 @@ impl NnView<'_> {
 }
 
 /// A tensor with its name, as a guest has it.
-pub(crate) type Named = (String, Resource<SharedTensor>);
+pub(crate) type Named = (String, Resource<TensorResource>);
 
 impl NnView<'_> {
     /// The tensors that a guest has given away: they leave the table whatever happens.
     pub(crate) fn take_inputs(
         &mut self,
         inputs: Vec<Named>,
-    ) -> wasmtime::Result<Vec<(String, Tensor)>> {
+    ) -> wasmtime::Result<Result<Vec<(String, Tensor)>, Error>> {
         let mut tensors = Vec::with_capacity(inputs.len());
         for (name, tensor) in inputs {
-            tensors.push((name, self.table.delete(tensor)?.into_tensor()));
+            tensors.push((name, self.table.delete(tensor)?));
         }
-        Ok(tensors)
+        let tensor = |(name, tensor): (String, TensorResource)| {
+            self.registry.check_name(&name)?;
+            Ok((name, tensor.content?.into_tensor()))
+        };
+        Ok(tensors.into_iter().map(tensor).collect())
+    }
+
+    /// An output as a resource of the guest.
+    pub(crate) fn give_tensor(
+        &mut self,
+        tensor: SharedTensor,
+    ) -> wasmtime::Result<Resource<TensorResource>> {
+        Ok(self
+            .table
+            .push(TensorResource::new(self.registry, tensor))?)
     }
 
     /// Outputs as resources of the guest.
@@ -132,7 +178,7 @@ impl NnView<'_> {
             Ok(outputs) => {
                 let mut resources = Vec::with_capacity(outputs.len());
                 for (name, output) in outputs {
-                    resources.push((name, self.table.push(output)?));
+                    resources.push((name, self.give_tensor(output)?));
                 }
                 Ok(Ok(resources))
             }
@@ -172,10 +218,10 @@ macro_rules! shared_interfaces {
                 encoding: graph::GraphEncoding,
                 target: graph::ExecutionTarget,
             ) -> wasmtime::Result<Result<Resource<GraphResource>, Resource<ErrorResource>>> {
-                let result = self
-                    .registry
-                    .load(builders, encoding.into(), target.into(), None)
-                    .map(|graph| GraphResource { graph });
+                let (encoding, target) = (encoding.into(), target.into());
+                let result = GraphResource::load(self.registry, |registry| {
+                    registry.load(builders, encoding, target, None)
+                });
                 self.wasi_result("load", result)
             }
 
@@ -183,10 +229,9 @@ macro_rules! shared_interfaces {
                 &mut self,
                 name: String,
             ) -> wasmtime::Result<Result<Resource<GraphResource>, Resource<ErrorResource>>> {
-                let result = self
-                    .registry
-                    .load_by_name(&name, None)
-                    .map(|graph| GraphResource { graph });
+                let result = GraphResource::load(self.registry, |registry| {
+                    registry.load_by_name(&name, None)
+                });
                 self.wasi_result("load-by-name", result)
             }
         }
@@ -197,11 +242,8 @@ macro_rules! shared_interfaces {
                 graph: Resource<GraphResource>,
             ) -> wasmtime::Result<Result<Resource<ContextResource>, Resource<ErrorResource>>> {
                 let graph = self.table.get(&graph)?.graph.clone();
-                let result = graph
-                    .init_execution_context()
-                    .map(|context| ContextResource {
-                        context: Held::new(context),
-                    });
+                let result = Held::open(self.registry, &graph)
+                    .map(|context| ContextResource { context });
                 self.wasi_result("init-execution-context", result)
             }
 

@@ -3,7 +3,7 @@
 //! Inputs stay set, and outputs stay until the next computation that succeeds. Names are the backend's
 //! own or decimal indexes.
 
-use super::{ContextResource, ErrorResource, shared_interfaces};
+use super::{ContextResource, ErrorResource, TensorResource, shared_interfaces};
 use crate::backend::{Encoding, ExecutionContext, Target};
 use crate::bindings::slots::wasi::nn::{errors, graph, inference, tensor};
 use crate::held::Held;
@@ -46,13 +46,15 @@ impl inference::HostGraphExecutionContext for NnView<'_> {
         &mut self,
         context: Resource<ContextResource>,
         name: String,
-        tensor: Resource<SharedTensor>,
+        tensor: Resource<TensorResource>,
     ) -> wasmtime::Result<Result<(), Resource<ErrorResource>>> {
         // The guest has given the tensor away: it leaves the table whatever happens.
-        let tensor = self.table.delete(tensor)?.into_tensor();
+        let tensor = self.table.delete(tensor)?.content;
+        let registry = self.registry;
         self.with_context("set-input", &context, |context| {
+            registry.check_name(&name)?;
             let index = context.input_index(&name)?;
-            context.set_input(index, tensor)
+            context.set_input(index, tensor?.into_tensor())
         })
     }
 
@@ -67,13 +69,15 @@ impl inference::HostGraphExecutionContext for NnView<'_> {
         &mut self,
         context: Resource<ContextResource>,
         name: String,
-    ) -> wasmtime::Result<Result<Resource<SharedTensor>, Resource<ErrorResource>>> {
+    ) -> wasmtime::Result<Result<Resource<TensorResource>, Resource<ErrorResource>>> {
+        let registry = self.registry;
         let output = self.with_context("get-output", &context, |context| {
+            registry.check_name(&name)?;
             let index = context.output_index(&name)?;
             SharedTensor::of_output(context, index)
         })?;
         Ok(match output {
-            Ok(output) => Ok(self.table.push(output)?),
+            Ok(output) => Ok(self.give_tensor(output)?),
             Err(error) => Err(error),
         })
     }

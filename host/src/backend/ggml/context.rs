@@ -191,7 +191,18 @@ impl Context {
         let ctx_shift = self.options.ctx_shift;
         let monitor = self.origin.monitor.clone();
         let began = Instant::now();
+        let most = self.origin.most_prompt_tokens;
         let (prompt, session) = self.prepare().await?;
+        if prompt.tokens() > most {
+            return Err(Error::new(
+                ErrorCode::PromptTooLong,
+                format!(
+                    "expected a prompt of at most {most} tokens, found {}: the host can set a larger \
+                     limit `prompt-tokens`",
+                    prompt.tokens()
+                ),
+            ));
+        }
         let cached = prompt.evaluate(session, &monitor).await?;
         self.cached = cached;
         self.running = Some(Running {
@@ -373,6 +384,13 @@ impl ExecutionContext for Context {
         match index {
             0 => self.set_prompt(&tensor.data),
             1 => {
+                let (most, found) = (self.origin.most_options, tensor.data.len());
+                if found > most {
+                    return Err(Error::new(
+                        ErrorCode::TooLarge,
+                        format!("expected options (input 1) of at most {most} bytes, found {found}"),
+                    ));
+                }
                 let mut options = self.options.clone();
                 options.apply(&tensor.data)?;
                 self.set_options(options)

@@ -129,6 +129,8 @@ impl Backend for Ggml {
             target: request.target,
             monitor: request.monitor,
             guest: request.guest,
+            most_prompt_tokens: request.limits.prompt_tokens,
+            most_options: request.limits.options,
             scheduling: request.scheduling,
             metrics: request.metrics,
             #[cfg(feature = "images")]

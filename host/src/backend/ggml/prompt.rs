@@ -47,6 +47,15 @@ impl Prompt {
         }
     }
 
+    /// How many tokens of a context it takes.
+    pub(super) fn tokens(&self) -> usize {
+        match self {
+            Self::Text(tokens) => tokens.len(),
+            #[cfg(feature = "images")]
+            Self::Image(prompt) => prompt.tokens(),
+        }
+    }
+
     /// Fails if a model with these weights has nothing to start from.
     #[cfg_attr(
         not(feature = "images"),

@@ -77,6 +77,9 @@ pub(super) struct Origin {
     pub(super) monitor: Monitor,
     /// Whose graph it is.
     pub(super) guest: u64,
+    /// Limits of that guest, as in [`Limits`](crate::Limits).
+    pub(super) most_prompt_tokens: usize,
+    pub(super) most_options: usize,
     pub(super) scheduling: Scheduling,
     pub(super) metrics: Metrics,
     #[cfg(feature = "images")]
