@@ -12,27 +12,57 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! A program that runs many times, or many times at once, is [prepared](Runner::prepare) once.
 
-use crate::{Files, Monitor, NnView, Preload, Registry, RegistryBuilder, add_to_linker_async};
+mod limiter;
+mod ticker;
+
+use crate::metrics::Counted;
+use crate::{
+    Files, Limits, Monitor, NnView, Preload, Registry, RegistryBuilder, Scheduling,
+    add_to_linker_async,
+};
 use anyhow::Context;
+use limiter::Limiter;
 use std::path::PathBuf;
-use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
+use ticker::Ticker;
 use wasmtime::component::{Component, Linker, ResourceTable};
-use wasmtime::{Cache, CacheConfig, Config, Engine, Store, UpdateDeadline};
+use wasmtime::{
+    Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store,
+    Trap, UpdateDeadline,
+};
 use wasmtime_wasi::cli::{StdinStream, StdoutStream};
-use wasmtime_wasi::p2::bindings::Command;
+use wasmtime_wasi::p2::bindings::CommandPre;
 use wasmtime_wasi::{FsPerms, I32Exit, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 /// Size of the stack that a program and the host's functions below it share. Backends may recurse
 /// deeper than Wasmtime's default allows; only what is used takes memory.
 const STACK_SIZE: usize = 16 << 20;
 
+/// What one program of many may consist of; adapters and the standard library are some of it.
+const CORE_INSTANCES: u32 = 64;
+const MEMORIES: u32 = 4;
+const TABLES: u32 = 32;
+/// How much of a memory stays in place for the next program that gets it: this much is cleared, the rest is
+/// given back to the system.
+const KEPT_MEMORY: usize = 64 << 10;
+
 /// A store's data: WASI, the models, and one table for both.
 pub struct State {
     wasi: WasiCtx,
     table: ResourceTable,
     registry: Registry,
+    limiter: Limiter,
+    _counted: Counted,
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        // A computation of this guest may be under way on another thread.
+        self.registry.monitor().interrupt();
+    }
 }
 
 impl State {
@@ -64,6 +94,9 @@ pub enum Ended {
     /// It took longer than [`RunnerBuilder::time_limit`].
     #[error("the program has not ended within {} ms", .0.as_millis())]
     TimedOut(Duration),
+    /// It has executed more than [`Limits::fuel`].
+    #[error("the program has used up its {0} units of fuel")]
+    OutOfFuel(u64),
 }
 
 /// Collects what a program gets to see.
@@ -74,7 +107,9 @@ pub struct RunnerBuilder {
     registry: RegistryBuilder,
     shared: Option<Registry>,
     cache: bool,
-    time_limit: Option<Duration>,
+    limits: Limits,
+    scheduling: Scheduling,
+    instances: u32,
 }
 
 impl RunnerBuilder {
@@ -152,10 +187,33 @@ impl RunnerBuilder {
     }
 
     /// Ends a program that takes longer: at its next loop or call, and a language model that computes
-    /// for it, or for others of the same registry, at its next token. Programs run a little slower then.
+    /// for it at its next token. Programs run a little slower then.
     #[must_use]
     pub fn time_limit(mut self, limit: Duration) -> Self {
-        self.time_limit = Some(limit);
+        self.limits.time = Some(limit);
+        self
+    }
+
+    /// What each program may take. With a registry that others use as well, the limits of models are that
+    /// registry's.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// How programs share a model, unless the registry is one that others use as well.
+    #[must_use]
+    pub fn scheduling(mut self, scheduling: Scheduling) -> Self {
+        self.scheduling = scheduling;
+        self
+    }
+
+    /// How many programs may run at once. With more than one their memory is reserved in advance, so that each
+    /// starts fast, and one that computes without an end leaves the thread to others again and again.
+    #[must_use]
+    pub fn instances(mut self, instances: u32) -> Self {
+        self.instances = instances.max(1);
         self
     }
 
@@ -163,7 +221,9 @@ impl RunnerBuilder {
     pub fn build(self) -> anyhow::Result<Runner> {
         let mut config = Config::new();
         config.async_stack_size(STACK_SIZE);
-        config.epoch_interruption(self.time_limit.is_some());
+        let interrupts = self.limits.time.is_some() || self.instances > 1;
+        config.epoch_interruption(interrupts);
+        config.consume_fuel(self.limits.fuel.is_some());
         if self.cache {
             match Cache::new(CacheConfig::new()) {
                 Ok(cache) => {
@@ -173,6 +233,9 @@ impl RunnerBuilder {
                 Err(error) => tracing::debug!("compiled programs are not cached: {error:#}"),
             }
         }
+        if self.instances > 1 {
+            config.allocation_strategy(pool(self.instances, &self.limits));
+        }
         let engine = Engine::new(&config)?;
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
@@ -181,17 +244,46 @@ impl RunnerBuilder {
             let (guest, host, _) = dir;
             files.dir(guest, host)
         });
-        let registry = self.shared.unwrap_or_else(|| self.registry.build());
+        let registry = self.shared.unwrap_or_else(|| {
+            self.registry
+                .limits(self.limits.clone())
+                .scheduling(self.scheduling)
+                .build()
+        });
+        let ticker = interrupts.then(|| Ticker::start(&engine)).transpose()?;
         Ok(Runner {
             engine,
             linker,
             args: self.args,
             env: self.env,
             dirs: self.dirs,
-            registry: registry.with_files(files),
-            time_limit: self.time_limit,
+            files,
+            registry,
+            limits: self.limits,
+            ticker: ticker,
         })
     }
+}
+
+/// Memory for so many programs at once.
+fn pool(instances: u32, limits: &Limits) -> InstanceAllocationStrategy {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(instances)
+        .total_core_instances(instances.saturating_mul(CORE_INSTANCES))
+        .total_memories(instances.saturating_mul(MEMORIES))
+        .total_tables(instances.saturating_mul(TABLES))
+        .total_stacks(instances)
+        .max_memory_size(limits.memory)
+        .table_elements(limits.table_elements)
+        .linear_memory_keep_resident(KEPT_MEMORY)
+        .table_keep_resident(KEPT_MEMORY);
+    InstanceAllocationStrategy::Pooling(pool)
+}
+
+/// A program that is compiled and linked.
+#[derive(Clone)]
+pub struct Program {
+    command: CommandPre<State>,
 }
 
 /// Runs components. One runner may run many.
@@ -201,8 +293,10 @@ pub struct Runner {
     args: Vec<String>,
     env: Vec<(String, String)>,
     dirs: Vec<(String, PathBuf, FsPerms)>,
+    files: Files,
     registry: Registry,
-    time_limit: Option<Duration>,
+    limits: Limits,
+    ticker: Option<Ticker>,
 }
 
 impl Runner {
@@ -215,7 +309,9 @@ impl Runner {
             registry: Registry::with_default_backends(),
             shared: None,
             cache: true,
-            time_limit: None,
+            limits: Limits::default(),
+            scheduling: Scheduling::default(),
+            instances: 1,
         }
     }
 
@@ -267,75 +363,99 @@ impl Runner {
         component: &[u8],
         streams: impl FnOnce(&mut WasiCtxBuilder),
     ) -> anyhow::Result<i32> {
+        self.run_prepared(&self.prepare(component)?, streams).await
+    }
+
+    /// Compiles and links a component in the binary format, to run it many times.
+    pub fn prepare(&self, component: &[u8]) -> anyhow::Result<Program> {
         let component = Component::new(&self.engine, component)
             .map_err(anyhow::Error::from)
             .context("expected a component that this host can compile")?;
-        let state = State {
-            wasi: self.wasi(streams)?,
-            table: ResourceTable::new(),
-            registry: self.registry.clone(),
-        };
-        let mut store = Store::new(&self.engine, state);
-        if let Some(limit) = self.time_limit {
-            let deadline = Instant::now().checked_add(limit);
-            store.set_epoch_deadline(1);
-            // The epoch is the engine's: it is counted for other programs' limits, too.
-            store.epoch_deadline_callback(move |_| {
-                if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                    return Err(Ended::TimedOut(limit).into());
-                }
-                Ok(UpdateDeadline::Continue(1))
-            });
-        }
+        let command = self
+            .linker
+            .instantiate_pre(&component)
+            .and_then(CommandPre::new)
+            .map_err(anyhow::Error::from)
+            .context(
+                "expected a command component that imports WASI 0.2, wasi:nn and llm-wasi:nn only",
+            )?;
+        Ok(Program { command })
+    }
+
+    /// As [`run_with`](Self::run_with), with a program that was prepared: one instance, which ends with this.
+    /// When the future is dropped, the program ends, and what a model computes for it.
+    pub async fn run_prepared(
+        &self,
+        program: &Program,
+        streams: impl FnOnce(&mut WasiCtxBuilder),
+    ) -> anyhow::Result<i32> {
+        let mut store = self.store(streams)?;
         let running = async {
-            let command = Command::instantiate_async(&mut store, &component, &self.linker)
+            let command = program
+                .command
+                .instantiate_async(&mut store)
                 .await
                 .map_err(anyhow::Error::from)
-                .context(
-                    "expected a command component that imports WASI 0.2, wasi:nn and llm-wasi:nn only",
-                )?;
+                .context("the program cannot be instantiated")?;
             anyhow::Ok(command.wasi_cli_run().call_run(&mut store).await)
         };
-        let result = match self.time_limit {
-            Some(limit) => self.within(limit, running).await??,
+        let result = match self.limits.time {
+            Some(limit) => tokio::time::timeout(limit, running)
+                .await
+                .map_err(|_| Ended::TimedOut(limit))??,
             None => running.await?,
         };
         match result {
             Ok(Ok(())) => Ok(0),
             Ok(Err(())) => Ok(1),
-            Err(error) => match (
-                error.downcast_ref::<I32Exit>(),
-                error.downcast_ref::<Ended>(),
-            ) {
-                (Some(exit), _) => Ok(exit.0),
-                (None, Some(ended)) => Err((*ended).into()),
-                (None, None) => Err(anyhow::Error::from(error).context(Ended::Trapped)),
-            },
+            Err(error) => {
+                if let Some(exit) = error.downcast_ref::<I32Exit>() {
+                    return Ok(exit.0);
+                }
+                if let Some(ended) = error.downcast_ref::<Ended>() {
+                    return Err((*ended).into());
+                }
+                let ended = match (error.downcast_ref::<Trap>(), self.limits.fuel) {
+                    (Some(Trap::OutOfFuel), Some(fuel)) => Ended::OutOfFuel(fuel),
+                    _ => Ended::Trapped,
+                };
+                Err(anyhow::Error::from(error).context(ended))
+            }
         }
     }
 
-    /// Ends what takes longer. A program may compute, or a model for it, or it may wait: each is ended
-    /// in a way of its own.
-    async fn within<V>(
-        &self,
-        limit: Duration,
-        running: impl Future<Output = V>,
-    ) -> Result<V, Ended> {
-        let (engine, monitor) = (self.engine.clone(), self.registry.monitor().clone());
-        let (ended, end) = channel::<()>();
-        let watch = std::thread::spawn(move || {
-            if end.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
-                // In this order, so that the program does not compute again.
-                engine.increment_epoch();
-                monitor.interrupt();
-            }
-        });
-        let result = tokio::time::timeout(limit, running).await;
-        drop(ended);
-        // It does not panic, and what it has set must not outlive this run.
-        let _ = watch.join();
-        self.registry.monitor().resume();
-        result.map_err(|_| Ended::TimedOut(limit))
+    /// A store for one program.
+    fn store(&self, streams: impl FnOnce(&mut WasiCtxBuilder)) -> anyhow::Result<Store<State>> {
+        let registry = self.registry.clone().with_files(self.files.clone());
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(self.limits.resources);
+        let state = State {
+            wasi: self.wasi(streams)?,
+            table,
+            limiter: Limiter::new(&registry, &self.limits),
+            _counted: registry.metrics().instance(),
+            registry,
+        };
+        let mut store = Store::new(&self.engine, state);
+        store.limiter(|state| &mut state.limiter);
+        if let Some(fuel) = self.limits.fuel {
+            store.set_fuel(fuel)?;
+        }
+        if self.ticker.is_some() {
+            let limit = self.limits.time;
+            let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+            store.set_epoch_deadline(1);
+            store.epoch_deadline_callback(move |_| {
+                if let (Some(limit), Some(deadline)) = (limit, deadline)
+                    && Instant::now() >= deadline
+                {
+                    return Err(Ended::TimedOut(limit).into());
+                }
+                // To other programs on this thread.
+                Ok(UpdateDeadline::Yield(1))
+            });
+        }
+        Ok(store)
     }
 
     fn wasi(&self, streams: impl FnOnce(&mut WasiCtxBuilder)) -> anyhow::Result<WasiCtx> {

@@ -223,6 +223,9 @@ impl Opts {
                 Some(ended @ Ended::TimedOut(_)) => {
                     Failure::new(format!("{input}: {ended}")).next_step("set a larger --time-limit")
                 }
+                Some(ended @ Ended::OutOfFuel(_)) => {
+                    Failure::new(format!("{input}: {ended}")).next_step("set a larger --limit fuel=N")
+                }
                 None => failure,
             }
         })?;
