@@ -259,11 +259,7 @@ fn run(
         wasi.stdout(AsyncStdoutStream::new(4096, output.clone()));
         wasi.stderr(AsyncStdoutStream::new(4096, notes.clone()));
     }))?;
-    let notes = notes
-        .0
-        .lock()
-        .map_err(|_| anyhow::anyhow!("poisoned"))?
-        .clone();
+    let notes = notes.get()?;
     let said = notes
         .iter()
         .map(|(_, text)| text.as_str())
@@ -274,11 +270,7 @@ fn run(
         said.contains(&expected),
         "the text has another length: {said}"
     );
-    let output = output
-        .0
-        .lock()
-        .map_err(|_| anyhow::anyhow!("poisoned"))?
-        .clone();
+    let output = output.get()?;
     let started = notes.first().context("the program told nothing")?.0;
     let first = output.first().context("the program wrote nothing")?.0;
     // The last piece is the line's end after the text.
@@ -291,7 +283,14 @@ fn run(
 
 /// What was written, and when.
 #[derive(Clone, Default)]
-struct Times(Arc<Mutex<Vec<(Instant, String)>>>);
+pub(crate) struct Times(Arc<Mutex<Vec<(Instant, String)>>>);
+
+impl Times {
+    pub(crate) fn get(&self) -> Result<Vec<(Instant, String)>> {
+        let times = self.0.lock().map_err(|_| anyhow::anyhow!("poisoned"))?;
+        Ok(times.clone())
+    }
+}
 
 impl AsyncWrite for Times {
     fn poll_write(

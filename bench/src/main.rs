@@ -13,6 +13,7 @@ mod encode;
 mod engine;
 mod guests;
 mod language;
+mod load;
 mod machine;
 mod measure;
 mod null;
@@ -62,6 +63,8 @@ enum Which {
     Tensors,
     /// A language model, beside llama.cpp alone; needs LLM_WASI_SMOLLM2
     Language,
+    /// Many guests of a model, prefixes, instances; needs LLM_WASI_SMOLLM2
+    Load,
     /// The engine, beside the host alone; needs LLM_WASI_SMOLLM2
     Engine,
     /// The start of the program
@@ -128,6 +131,11 @@ fn main() -> Result<()> {
                     done(table);
                 }
             }
+            if wanted(Which::Load) {
+                for table in load::measure(&effort, &model)?.tables {
+                    done(table);
+                }
+            }
             if wanted(Which::Memory) {
                 done(process::memory(&model)?);
             }
@@ -136,7 +144,7 @@ fn main() -> Result<()> {
             }
         }
         None => eprintln!(
-            "left out: language, engine, memory and bundle, as LLM_WASI_SMOLLM2 names no model; `make bench` fetches it"
+            "left out: language, engine, load, memory and bundle, as LLM_WASI_SMOLLM2 names no model; `make bench` fetches it"
         ),
     }
     if arguments.json {

@@ -9,6 +9,7 @@ mod input;
 mod models;
 mod output;
 mod progress;
+mod serving;
 mod text;
 mod wasmedge;
 

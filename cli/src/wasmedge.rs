@@ -16,7 +16,7 @@ struct Group {
     value: bool,
 }
 
-const GROUPS: [Group; 10] = [
+const GROUPS: [Group; 9] = [
     Group {
         reason: "programs are always compiled",
         names: &["enable-jit", "force-interpreter"],
@@ -96,11 +96,6 @@ const GROUPS: [Group; 10] = [
         value: true,
     },
     Group {
-        reason: "there is no such limit; --time-limit ends a program",
-        names: &["gas-limit", "memory-page-limit"],
-        value: true,
-    },
-    Group {
         reason: "there are no plugins",
         names: &["forbidden-plugin"],
         value: true,
@@ -111,12 +106,12 @@ const GROUPS: [Group; 10] = [
 pub(crate) struct WasmEdgeArgs {
     /// Those without effect, with the reason.
     ignored: Vec<(&'static str, &'static str)>,
-    refused: RefusedArgs,
+    named: NamedArgs,
 }
 
-/// Those that a program could not do without.
+/// Those with an effect: an error, where a program could not do without, or a limit.
 #[derive(Args)]
-struct RefusedArgs {
+struct NamedArgs {
     #[arg(long, hide = true)]
     reactor: bool,
 
@@ -125,15 +120,33 @@ struct RefusedArgs {
 
     #[arg(long, hide = true, value_name = "NAME:PATH")]
     module: Vec<String>,
+
+    /// The same as `--limit fuel=N`.
+    #[arg(long, hide = true, value_name = "N")]
+    gas_limit: Option<u64>,
+
+    /// The same as `--limit memory`, in pages of 64 KiB.
+    #[arg(long, hide = true, value_name = "PAGES")]
+    memory_page_limit: Option<usize>,
 }
 
 impl WasmEdgeArgs {
+    /// How many instructions a program may execute.
+    pub(crate) fn gas(&self) -> Option<u64> {
+        self.named.gas_limit
+    }
+
+    /// How many pages a program's memory may have.
+    pub(crate) fn memory_pages(&self) -> Option<usize> {
+        self.named.memory_page_limit
+    }
+
     /// Warns of each flag without effect; fails if a program could not run as its command line wants.
     pub(crate) fn check(&self) -> Result<(), Failure> {
         for (name, reason) in &self.ignored {
             tracing::warn!("--{name} has no effect: {reason}");
         }
-        if self.refused.reactor {
+        if self.named.reactor {
             return Err(
                 Failure::new("--reactor: a library's functions cannot be called from here")
                     .expected("a program, which exports `_start`")
@@ -143,14 +156,14 @@ impl WasmEdgeArgs {
                     ),
             );
         }
-        if self.refused.nn_rpc_uri.is_some() {
+        if self.named.nn_rpc_uri.is_some() {
             return Err(
                 Failure::new("--nn-rpc-uri: models of another process cannot be used")
                     .expected("models that are loaded here")
                     .next_step("name them with --nn-preload, as for WasmEdge's server"),
             );
         }
-        if !self.refused.module.is_empty() {
+        if !self.named.module.is_empty() {
             return Err(
                 Failure::new("--module: other modules cannot be linked to the program")
                     .expected("a program that imports WASI and wasi-nn only")
@@ -171,7 +184,7 @@ impl FromArgMatches for WasmEdgeArgs {
             .collect();
         Ok(Self {
             ignored,
-            refused: RefusedArgs::from_arg_matches(matches)?,
+            named: NamedArgs::from_arg_matches(matches)?,
         })
     }
 
@@ -197,7 +210,7 @@ impl Args for WasmEdgeArgs {
                     .hide(true)
             })
         });
-        RefusedArgs::augment_args(command.args(flags))
+        NamedArgs::augment_args(command.args(flags))
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -227,7 +240,8 @@ mod tests {
             "--enable-all",
         ];
         let names: Vec<_> = parse(&args).ignored.iter().map(|(name, _)| *name).collect();
-        assert_eq!(names, ["run-mode", "enable-all", "gas-limit"]);
+        assert_eq!(names, ["run-mode", "enable-all"]);
+        assert_eq!((parse(&args).gas(), parse(&args).memory_pages()), (Some(5), None));
         assert!(parse(&args).check().is_ok());
         assert!(parse(&[]).ignored.is_empty());
     }

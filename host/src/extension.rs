@@ -9,7 +9,7 @@ use crate::bindings::lists::llm_wasi::nn::{errors, graph, inference, language};
 use crate::bindings::lists::wasi::nn::{graph as wasi_graph, tensor};
 use crate::held::Held;
 use crate::linker::{GraphResource, HasNn};
-use crate::{Bytes, Error, ErrorCode, NnView, calls};
+use crate::{Bytes, Error, ErrorCode, NnView, Phase, calls};
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource, ResourceType, WasmList};
 
@@ -158,6 +158,7 @@ fn set_input<T: 'static>(
     if let Err(error) = guest.check("tensor", guest.limits.tensor, bytes) {
         return Ok(Err(view.extension_error("set-input", error)?));
     }
+    let _time = view.registry.metrics().time(Phase::Copy);
     let held = &mut view.table.get_mut(context)?.context;
     let old = held.get_mut().ok().and_then(|context| context.take_input(index));
     let sizes = dimensions.as_le_slice(&store).iter();

@@ -2,7 +2,7 @@
 
 use crate::backend::{ExecutionContext, Graph, Steps};
 use crate::guest::{Kind, Permit};
-use crate::{Error, ErrorCode, Registry};
+use crate::{Error, ErrorCode, Phase, Registry};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -60,6 +60,10 @@ impl Held {
     pub(crate) async fn compute(&mut self, steps: Steps) -> Result<(), Error> {
         self.come_back().await;
         let limit = self.limit;
+        // Language models tell prompts and tokens apart themselves.
+        let language = self.get_mut()?.language().is_some();
+        let metrics = self.registry.metrics().clone();
+        let _time = (!language).then(|| metrics.time(Phase::Compute));
         let done = match self.get_mut()?.compute_async(steps) {
             Some(computing) => Some(within(limit, computing).await),
             None => None,

@@ -44,7 +44,7 @@ pub use error::{Error, ErrorCode};
 pub use files::Files;
 pub use limits::Limits;
 pub use linker::{NnView, add_to_linker, add_to_linker_async};
-pub use metrics::Metrics;
+pub use metrics::{Metrics, Phase};
 pub use monitor::{Activity, Monitor, Progress};
 pub use preload::{Preload, PreloadError};
 pub use registry::{Registry, RegistryBuilder};

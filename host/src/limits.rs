@@ -246,6 +246,29 @@ mod tests {
     }
 
     #[test]
+    fn the_document_has_every_limit() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/serving.md");
+        let document = std::fs::read_to_string(path).unwrap();
+        let (before, rest) = document
+            .split_once("<!-- limits: written by BLESS=1 -->\n")
+            .unwrap();
+        let (_, after) = rest.split_once("<!-- end of limits -->").unwrap();
+        let rows: String = Limits::default()
+            .describe()
+            .map(|(name, value, what)| format!("| `{name}` | {value} | {what} |\n"))
+            .collect();
+        let expected = format!(
+            "{before}<!-- limits: written by BLESS=1 -->\n\n| limit | default | what it limits |\n|---|---|---|\n{rows}\n<!-- \
+             end of limits -->{after}"
+        );
+        if std::env::var_os("BLESS").is_some() {
+            std::fs::write(path, expected).unwrap();
+        } else {
+            assert!(document == expected, "docs/serving.md is not what the code says: BLESS=1 writes it");
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         let mut limits = Limits::default();
         let wrong = |result: Result<(), String>| result.unwrap_err();

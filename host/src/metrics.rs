@@ -6,7 +6,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 /// The figures of one host. Clones are one and the same.
 #[derive(Clone, Default)]
@@ -28,6 +29,53 @@ struct Inner {
     worker_restarts: Counter,
     instances: Gauge,
     memory: Gauge,
+    /// Whether the time of phases is taken.
+    profiles: AtomicBool,
+    /// Nanoseconds of each phase.
+    phases: [AtomicU64; Phase::ALL.len()],
+}
+
+/// What the time of a run goes into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Compiling programs.
+    Compile,
+    /// Loading models.
+    Load,
+    /// Evaluating the prompts of language models.
+    Prefill,
+    /// Generating their texts, token by token.
+    Decode,
+    /// Computing with other models.
+    Compute,
+    /// Copying inputs from a guest, through the extension.
+    Copy,
+}
+
+impl Phase {
+    /// Every phase.
+    pub const ALL: [Self; 6] = [
+        Self::Compile,
+        Self::Load,
+        Self::Prefill,
+        Self::Decode,
+        Self::Compute,
+        Self::Copy,
+    ];
+}
+
+/// Takes the time of a phase until it is dropped.
+pub(crate) struct Stopwatch {
+    metrics: Metrics,
+    phase: Phase,
+    started: Instant,
+}
+
+impl Drop for Stopwatch {
+    fn drop(&mut self) {
+        let time = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.metrics.0.phases[self.phase as usize].fetch_add(time, Ordering::Relaxed);
+    }
 }
 
 impl Default for Inner {
@@ -51,6 +99,8 @@ impl Default for Inner {
             worker_restarts: Counter::default(),
             instances: Gauge::default(),
             memory: Gauge::default(),
+            profiles: AtomicBool::new(false),
+            phases: Default::default(),
         };
         let counters = [
             ("prompt_tokens", "Tokens of prompts", &inner.prompt_tokens),
@@ -156,6 +206,25 @@ impl Metrics {
     /// How often a worker process was started again.
     pub fn worker_restarts(&self) -> u64 {
         self.0.worker_restarts.get()
+    }
+
+    /// Takes the time of phases from now on.
+    pub fn profile(&self) {
+        self.0.profiles.store(true, Ordering::Relaxed);
+    }
+
+    /// How long a phase has taken so far; of computations at once the sum.
+    pub fn spent(&self, phase: Phase) -> Duration {
+        Duration::from_nanos(self.0.phases[phase as usize].load(Ordering::Relaxed))
+    }
+
+    /// Takes the time of a phase, if that is wanted.
+    pub(crate) fn time(&self, phase: Phase) -> Option<Stopwatch> {
+        self.0.profiles.load(Ordering::Relaxed).then(|| Stopwatch {
+            metrics: self.clone(),
+            phase,
+            started: Instant::now(),
+        })
     }
 
     /// Counts a call that exceeded a limit.

@@ -2,7 +2,7 @@
 
 use crate::backend::{Backend, Encoding, Graph, LoadRequest, Source, Target, shorten};
 use crate::guest::Guest;
-use crate::{Error, ErrorCode, Files, Limits, Metrics, Monitor, Preload, Scheduling};
+use crate::{Error, ErrorCode, Files, Limits, Metrics, Monitor, Phase, Preload, Scheduling};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
@@ -29,6 +29,8 @@ struct Inner {
     scheduling: Scheduling,
     limits: Limits,
     metrics: Metrics,
+    /// The graph of each name that was loaded last, if models are to stay in memory.
+    kept: Option<Mutex<BTreeMap<String, Arc<dyn Graph>>>>,
     /// Names of models whose failure to load has been logged.
     told: Mutex<BTreeSet<String>>,
 }
@@ -41,6 +43,7 @@ pub struct RegistryBuilder {
     monitor: Monitor,
     scheduling: Scheduling,
     limits: Limits,
+    keep_models: bool,
 }
 
 impl RegistryBuilder {
@@ -92,6 +95,14 @@ impl RegistryBuilder {
         self
     }
 
+    /// Whether named models stay in memory, with what their KV caches hold, when the last guest has left
+    /// them. They do not by default.
+    #[must_use]
+    pub fn keep_models(mut self, keep: bool) -> Self {
+        self.keep_models = keep;
+        self
+    }
+
     /// The registry.
     #[must_use]
     pub fn build(self) -> Registry {
@@ -106,6 +117,7 @@ impl RegistryBuilder {
                 scheduling: self.scheduling,
                 limits: self.limits,
                 metrics,
+                kept: self.keep_models.then(Mutex::default),
                 told: Mutex::default(),
             }),
             files: Files::default(),
@@ -194,6 +206,7 @@ impl Registry {
         let start = &first[..first.len().min(START as usize)];
         let backend = self.backend(encoding, |backend| backend.recognizes(start))?;
         let configurations: Vec<_> = configuration.into_iter().collect();
+        let _time = self.inner.metrics.time(Phase::Load);
         backend.load(LoadRequest {
             source: Source::Bytes(builders),
             target,
@@ -228,6 +241,7 @@ impl Registry {
             .into_iter()
             .chain(configuration)
             .collect();
+        let _time = self.inner.metrics.time(Phase::Load);
         backend
             .load(LoadRequest {
                 source: Source::Files(preload.paths.clone()),
@@ -242,6 +256,14 @@ impl Registry {
             })
             .map_err(|error| error.context(format_args!("model `{name}`")))
             .inspect_err(|error| self.tell(name, error))
+            .inspect(|graph| self.keep(name, graph))
+    }
+
+    fn keep(&self, name: &str, graph: &Arc<dyn Graph>) {
+        if let Some(kept) = &self.inner.kept {
+            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.insert(name.to_owned(), graph.clone());
+        }
     }
 
     /// Whoever started the host named this model, so its failure is for them too; once, since a guest

@@ -20,7 +20,7 @@ mod ticker;
 
 use crate::metrics::Counted;
 use crate::{
-    Files, Limits, Monitor, NnView, Preload, Registry, RegistryBuilder, Scheduling,
+    Files, Limits, Monitor, NnView, Phase, Preload, Registry, RegistryBuilder, Scheduling,
     add_to_linker_async,
 };
 use anyhow::Context;
@@ -34,7 +34,7 @@ use wasmtime::{
     Trap, UpdateDeadline,
 };
 use wasmtime_wasi::cli::{StdinStream, StdoutStream};
-use wasmtime_wasi::p2::bindings::CommandPre;
+use wasmtime_wasi::p2::bindings::{Command, CommandPre};
 use wasmtime_wasi::{FsPerms, I32Exit, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 /// Size of the stack that a program and the host's functions below it share. Backends may recurse
@@ -248,6 +248,7 @@ impl RunnerBuilder {
             self.registry
                 .limits(self.limits.clone())
                 .scheduling(self.scheduling)
+                .keep_models(self.instances > 1)
                 .build()
         });
         let ticker = interrupts.then(|| Ticker::start(&engine)).transpose()?;
@@ -284,6 +285,38 @@ fn pool(instances: u32, limits: &Limits) -> InstanceAllocationStrategy {
 #[derive(Clone)]
 pub struct Program {
     command: CommandPre<State>,
+}
+
+/// A program with memory of its own, that has not begun. When it is dropped, or the future that runs it, the
+/// program ends, and what a model computes for it.
+pub struct Instance {
+    store: Store<State>,
+    command: Command,
+    fuel: Option<u64>,
+}
+
+impl Instance {
+    /// Runs the program to its end. Gives its exit code.
+    pub async fn run(mut self) -> anyhow::Result<i32> {
+        let command = self.command.wasi_cli_run();
+        match command.call_run(&mut self.store).await {
+            Ok(Ok(())) => Ok(0),
+            Ok(Err(())) => Ok(1),
+            Err(error) => {
+                if let Some(exit) = error.downcast_ref::<I32Exit>() {
+                    return Ok(exit.0);
+                }
+                if let Some(ended) = error.downcast_ref::<Ended>() {
+                    return Err((*ended).into());
+                }
+                let ended = match (error.downcast_ref::<Trap>(), self.fuel) {
+                    (Some(Trap::OutOfFuel), Some(fuel)) => Ended::OutOfFuel(fuel),
+                    _ => Ended::Trapped,
+                };
+                Err(anyhow::Error::from(error).context(ended))
+            }
+        }
+    }
 }
 
 /// Runs components. One runner may run many.
@@ -368,6 +401,7 @@ impl Runner {
 
     /// Compiles and links a component in the binary format, to run it many times.
     pub fn prepare(&self, component: &[u8]) -> anyhow::Result<Program> {
+        let _time = self.registry.metrics().time(Phase::Compile);
         let component = Component::new(&self.engine, component)
             .map_err(anyhow::Error::from)
             .context("expected a component that this host can compile")?;
@@ -382,46 +416,39 @@ impl Runner {
         Ok(Program { command })
     }
 
-    /// As [`run_with`](Self::run_with), with a program that was prepared: one instance, which ends with this.
-    /// When the future is dropped, the program ends, and what a model computes for it.
+    /// As [`run_with`](Self::run_with), with a program that was prepared.
     pub async fn run_prepared(
         &self,
         program: &Program,
         streams: impl FnOnce(&mut WasiCtxBuilder),
     ) -> anyhow::Result<i32> {
+        let Some(limit) = self.limits.time else {
+            return self.instantiate(program, streams).await?.run().await;
+        };
+        let running = async { self.instantiate(program, streams).await?.run().await };
+        tokio::time::timeout(limit, running)
+            .await
+            .map_err(|_| Ended::TimedOut(limit))?
+    }
+
+    /// An instance of a program that was prepared.
+    pub async fn instantiate(
+        &self,
+        program: &Program,
+        streams: impl FnOnce(&mut WasiCtxBuilder),
+    ) -> anyhow::Result<Instance> {
         let mut store = self.store(streams)?;
-        let running = async {
-            let command = program
-                .command
-                .instantiate_async(&mut store)
-                .await
-                .map_err(anyhow::Error::from)
-                .context("the program cannot be instantiated")?;
-            anyhow::Ok(command.wasi_cli_run().call_run(&mut store).await)
-        };
-        let result = match self.limits.time {
-            Some(limit) => tokio::time::timeout(limit, running)
-                .await
-                .map_err(|_| Ended::TimedOut(limit))??,
-            None => running.await?,
-        };
-        match result {
-            Ok(Ok(())) => Ok(0),
-            Ok(Err(())) => Ok(1),
-            Err(error) => {
-                if let Some(exit) = error.downcast_ref::<I32Exit>() {
-                    return Ok(exit.0);
-                }
-                if let Some(ended) = error.downcast_ref::<Ended>() {
-                    return Err((*ended).into());
-                }
-                let ended = match (error.downcast_ref::<Trap>(), self.limits.fuel) {
-                    (Some(Trap::OutOfFuel), Some(fuel)) => Ended::OutOfFuel(fuel),
-                    _ => Ended::Trapped,
-                };
-                Err(anyhow::Error::from(error).context(ended))
-            }
-        }
+        let command = program
+            .command
+            .instantiate_async(&mut store)
+            .await
+            .map_err(anyhow::Error::from)
+            .context("the program cannot be instantiated")?;
+        Ok(Instance {
+            store,
+            command,
+            fuel: self.limits.fuel,
+        })
     }
 
     /// A store for one program.

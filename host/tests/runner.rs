@@ -1,9 +1,10 @@
 //! What a runner passes on to its registry.
 
-use llm_wasi_host::runner::Runner;
+use llm_wasi_host::runner::{Ended, Runner};
 use llm_wasi_host::testing::TinyModel;
-use llm_wasi_host::{Activity, Monitor, Progress};
+use llm_wasi_host::{Activity, Limits, Monitor, Progress};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 #[test]
 fn the_monitor_hears_of_loading() {
@@ -27,4 +28,88 @@ fn the_monitor_hears_of_loading() {
     let last = heard.last().expect("a report");
     assert_eq!(last.activity, Activity::Load);
     assert_eq!((last.done, last.total), (1000, 1000));
+}
+
+/// A program of one core module, as a component.
+fn program(body: &str) -> Vec<u8> {
+    wat::parse_str(format!(
+        r#"(component
+            (core module $m
+                (memory (export "memory") 1)
+                (table (export "table") 1 funcref)
+                (func (export "run") (result i32) {body}))
+            (core instance $i (instantiate $m))
+            (func $run (result (result)) (canon lift (core func $i "run")))
+            (instance (export "wasi:cli/run@0.2.0") (export "run" (func $run))))"#
+    ))
+    .unwrap()
+}
+
+fn with(limits: Limits) -> Runner {
+    Runner::builder().cache(false).limits(limits).build().unwrap()
+}
+
+#[test]
+fn memory_and_tables_do_not_grow_beyond_their_limits() {
+    let limits = Limits {
+        memory: 3 << 16,
+        table_elements: 10,
+        ..Limits::default()
+    };
+    let runner = with(limits);
+    // Gives success (0) if the growth is refused.
+    for (body, code) in [
+        ("(i32.ne (memory.grow (i32.const 2)) (i32.const 1))", 0),
+        ("(i32.ne (memory.grow (i32.const 3)) (i32.const -1))", 0),
+        ("(i32.ne (memory.grow (i32.const 3)) (i32.const 1))", 1),
+        ("(i32.ne (table.grow (ref.null func) (i32.const 9)) (i32.const 1))", 0),
+        ("(i32.ne (table.grow (ref.null func) (i32.const 10)) (i32.const -1))", 0),
+    ] {
+        assert_eq!(runner.run_blocking(&program(body)).unwrap(), code, "{body}");
+    }
+}
+
+#[test]
+fn fuel_and_time_end_a_program_that_does_not() {
+    let endless = program("(loop (br 0)) (i32.const 0)");
+    let ended = |limits: Limits| {
+        let error = with(limits).run_blocking(&endless).unwrap_err();
+        *error.downcast_ref::<Ended>().unwrap()
+    };
+    let fuel = Limits {
+        fuel: Some(1000),
+        ..Limits::default()
+    };
+    assert_eq!(ended(fuel), Ended::OutOfFuel(1000));
+    let limit = Duration::from_millis(50);
+    let time = Limits {
+        time: Some(limit),
+        ..Limits::default()
+    };
+    assert_eq!(ended(time), Ended::TimedOut(limit));
+}
+
+#[test]
+fn prepared_programs_run_many_at_once() {
+    let runner = Runner::builder().cache(false).instances(50).build().unwrap();
+    let fine = runner.prepare(&program("(i32.const 0)")).unwrap();
+    let fails = runner.prepare(&program("(i32.const 1)")).unwrap();
+    let traps = runner.prepare(&program("unreachable")).unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let mut instances = Vec::new();
+        for _ in 0..50 {
+            instances.push(runner.instantiate(&fine, |_| {}).await.unwrap());
+        }
+        // As many as were reserved.
+        assert!(runner.instantiate(&fine, |_| {}).await.is_err());
+        for instance in instances {
+            assert_eq!(instance.run().await.unwrap(), 0);
+        }
+        for _ in 0..100 {
+            assert_eq!(runner.run_prepared(&fails, |_| {}).await.unwrap(), 1);
+            let error = runner.run_prepared(&traps, |_| {}).await.unwrap_err();
+            assert_eq!(*error.downcast_ref::<Ended>().unwrap(), Ended::Trapped);
+        }
+    });
 }

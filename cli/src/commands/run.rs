@@ -3,6 +3,7 @@
 use crate::args::AdapterArgs;
 use crate::bundles::prepare::{Prepared, prepare};
 use crate::commands::componentize::tell;
+use crate::serving::{instances, metrics, profile};
 use crate::failure::Failure;
 use crate::input::Input;
 use crate::wasmedge::WasmEdgeArgs;
@@ -11,12 +12,17 @@ use clap::Args;
 use llm_wasi_bundle::Bundle;
 use llm_wasi_bundle::sign::TrustedKey;
 use llm_wasi_componentize::{Entry, Kind, Options, componentize};
-use llm_wasi_host::Preload;
+use llm_wasi_host::{Limits, Preload, Scheduling};
 use llm_wasi_host::runner::{Ended, Runner};
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Bytes of a page of WebAssembly.
+const PAGE: usize = 64 << 10;
 
 /// The exit status for a program that traps: as in WasmEdge and Wasmtime, that of a process that aborts.
 const TRAPPED: u8 = 134;
@@ -58,6 +64,29 @@ pub(crate) struct Opts {
     )]
     time_limit: u64,
 
+    /// Set a limit of each program; may be repeated. `--limit help` lists them with their defaults.
+    #[arg(long = "limit", value_name = "NAME=VALUE", value_parser = limit)]
+    limits: Vec<(String, String)>,
+
+    /// Run the program so many times in this one process, over the same models.
+    ///
+    /// Each instance finds its number, from 0, in the environment variable LLM_WASI_INSTANCE, and each line of
+    /// its output has that number before it. The exit status is the first one that is not 0.
+    #[arg(long, value_name = "N", default_value_t = 1, hide_default_value = true, value_parser = clap::value_parser!(u32).range(1..))]
+    instances: u32,
+
+    /// How many instances run at once, and how many computations of a model share a batch.
+    #[arg(long, value_name = "P", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=256))]
+    parallel: u32,
+
+    /// Serve figures for Prometheus at this address, such as 127.0.0.1:9464, under /metrics.
+    #[arg(long, value_name = "ADDR")]
+    metrics: Option<SocketAddr>,
+
+    /// Print where the time went on standard error: compiling, loading, prompts, tokens, copies.
+    #[arg(long)]
+    profile: bool,
+
     /// Refuse a program that is not a bundle signed by this key; may be repeated, one of them is enough.
     #[arg(long = "trusted-key", value_name = "FILE|KEY", value_parser = bundles::trusted_key)]
     trusted_keys: Vec<TrustedKey>,
@@ -81,6 +110,9 @@ Examples:
 
     # Options of the program come after its name.
     $ llm-wasi run --env LANG=C program.wasm --model default --verbose
+
+    # Many instances of a program over one model, at most 8 at once.
+    $ llm-wasi run --instances 32 --parallel 8 --nn-preload default:GGML:AUTO:model.gguf chat.wasm default Hi
 
     # A bundle of `llm-wasi bundle`, which has its models in it; only from who has this key.
     $ llm-wasi run --trusted-key minisign.pub app.wasm default";
@@ -127,7 +159,40 @@ fn env(text: &str) -> Result<(String, String), String> {
     Ok((key.to_string(), value))
 }
 
+fn limit(text: &str) -> Result<(String, String), String> {
+    if text == "help" {
+        let lines: Vec<_> = Limits::default()
+            .describe()
+            .map(|(name, value, what)| format!("  {name:<16} {value:<9} {what}"))
+            .collect();
+        return Err(format!("the limits, their defaults and what they limit:\n\n{}", lines.join("\n")));
+    }
+    let (name, value) = text
+        .split_once('=')
+        .ok_or("expected NAME=VALUE; `--limit help` lists the names")?;
+    Limits::default().set(name, value)?;
+    Ok((name.to_string(), value.to_string()))
+}
+
 impl Opts {
+    /// The limits, in the order of the command line.
+    fn limits(&self) -> Result<Limits, Failure> {
+        let mut limits = Limits::default();
+        for (name, value) in &self.limits {
+            limits.set(name, value).map_err(Failure::new)?;
+        }
+        if let Some(pages) = self.wasmedge.memory_pages() {
+            limits.memory = pages.saturating_mul(PAGE);
+        }
+        if let Some(gas) = self.wasmedge.gas() {
+            limits.fuel = Some(gas);
+        }
+        if self.time_limit > 0 {
+            limits.time = Some(Duration::from_millis(self.time_limit));
+        }
+        Ok(limits)
+    }
+
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         self.wasmedge.check()?;
         let options = self.adapter.options()?;
@@ -171,6 +236,12 @@ impl Opts {
         program: Prepared,
     ) -> Result<ExitCode, Failure> {
         let mut runner = Runner::builder()
+            .limits(self.limits()?)
+            .scheduling(Scheduling {
+                parallel: self.parallel as usize,
+                ..Scheduling::default()
+            })
+            .instances(self.instances.min(self.parallel))
             .arg(program_name(input))
             .args(args)
             .monitor(progress::monitor());
@@ -200,9 +271,6 @@ impl Opts {
         for preload in program.preloads {
             runner = runner.preload(preload);
         }
-        if self.time_limit > 0 {
-            runner = runner.time_limit(Duration::from_millis(self.time_limit));
-        }
         let failed = |error: &anyhow::Error, next_step: &str| {
             Failure::new(format!("cannot run {}", input))
                 .causes(error)
@@ -211,8 +279,20 @@ impl Opts {
         let runner = runner
             .build()
             .map_err(|error| failed(&error, "see the cause"))?;
-        let code = runner.run_blocking(&program.component);
+        let runner = Arc::new(runner);
+        let _server = self.metrics.map(|address| metrics::serve(address, runner.registry())).transpose()?;
+        if self.profile {
+            runner.registry().metrics().profile();
+        }
+        let started = Instant::now();
+        let code = match self.instances {
+            1 => runner.run_blocking(&program.component),
+            count => instances::run(&runner, &program.component, count, self.parallel),
+        };
         progress::clear();
+        if self.profile {
+            profile::print(runner.registry().metrics(), started.elapsed());
+        }
         let code = code.map_err(|error| {
             let failure = failed(
                 &error,

@@ -55,7 +55,7 @@ fn flags_without_a_meaning_are_warnings() {
         .with("model.gguf", &model)
         .wasmedge(
             "wasmedge --enable-all --enable-jit --run-mode=jit --log-level info --enable-all \
-             --memory-page-limit 1000 --nn-preload default:GGML:AUTO:model.gguf \
+             --memory-page-limit 1000 --gas-limit 1000000000 --nn-preload default:GGML:AUTO:model.gguf \
              wasmedge-ggml-basic.wasm default Hello",
         )
         .run();
@@ -70,11 +70,33 @@ fn flags_without_a_meaning_are_warnings() {
         "--enable-jit",
         "--run-mode",
         "--log-level",
-        "--memory-page-limit",
     ] {
         assert_eq!(told(flag), 1, "{flag}: {warnings:?}");
     }
-    assert_eq!(warnings.len(), 5, "{warnings:?}");
+    assert_eq!(warnings.len(), 4, "{warnings:?}");
+}
+
+#[test]
+fn limits_of_memory_and_gas_are_kept() {
+    let (model, _) = speaker("Hello", 12);
+    let folder = Folder::new().with("model.gguf", &model);
+    let run = |limit: &str| {
+        folder
+            .wasmedge(&format!(
+                "wasmedge {limit} --nn-preload default:GGML:AUTO:model.gguf wasmedge-ggml-basic.wasm \
+                 default Hello"
+            ))
+            .run()
+    };
+    let ended = run("--memory-page-limit 2");
+    assert_ne!(ended.code, 0, "{ended:?}");
+    assert!(ended.stderr.contains("limit `memory`"), "{ended:?}");
+    let ended = run("--gas-limit 1000");
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(
+        ended.stderr.contains("has used up its 1000 units of fuel"),
+        "{ended:?}"
+    );
 }
 
 /// Behind the program's name flags are the program's.

@@ -19,7 +19,7 @@ use super::weights::{Loaded, Origin};
 use crate::backend::{
     Computing, ExecutionContext, LanguageContext, Steps, no_output_yet, no_such_output,
 };
-use crate::{Bytes, Error, ErrorCode, OutputDescription, Tensor, TensorType};
+use crate::{Bytes, Error, ErrorCode, OutputDescription, Phase, Tensor, TensorType};
 use llama_cpp_2::token::LlamaToken;
 use pollster::block_on;
 use std::io::Write;
@@ -191,7 +191,9 @@ impl Context {
         let ctx_shift = self.options.ctx_shift;
         let monitor = self.origin.monitor.clone();
         let began = Instant::now();
+        let metrics = self.origin.metrics.clone();
         let most = self.origin.most_prompt_tokens;
+        let _time = metrics.time(Phase::Prefill);
         let (prompt, session) = self.prepare().await?;
         if prompt.tokens() > most {
             return Err(Error::new(
@@ -245,6 +247,7 @@ impl Context {
         let monitor = &self.origin.monitor;
         monitor.check()?;
         self.chosen = None;
+        let _time = self.origin.metrics.time(Phase::Decode);
         if let Some(token) = running.next.take() {
             session.advance(token).await?;
         }
@@ -333,8 +336,10 @@ impl Context {
         self.clear();
         let normalize = self.options.embd_normalize;
         let monitor = self.origin.monitor.clone();
+        let metrics = self.origin.metrics.clone();
         let (prompt, session) = self.prepare().await?;
         let session = session.alone()?;
+        let _time = metrics.time(Phase::Prefill);
         prompt.encode(session, &monitor)?;
         let values = embedding::of_context(session.context(), normalize)?;
         self.text = Arc::new(embedding::to_json(&values));

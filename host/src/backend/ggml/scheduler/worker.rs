@@ -23,6 +23,8 @@ const SHORTEST_GRACE: Duration = Duration::from_micros(200);
 const LONGEST_GRACE: Duration = Duration::from_millis(50);
 /// How long a computation that asks for nothing keeps its place while others wait for one.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// Who has got a token within this time is about to ask for the next one, though perhaps not at once.
+const SOON: Duration = Duration::from_secs(1);
 /// How long one that asks for more and more keeps it.
 const TURN: Duration = Duration::from_secs(5);
 
@@ -217,12 +219,12 @@ impl Worker {
                 logits,
                 answer,
             } => {
-                let (grace, answered) = (self.grace(), self.answered);
+                let grace = self.grace();
                 let Some(session) = self.sessions.get_mut(&key) else {
                     let _ = answer.send(Err(gone()));
                     return;
                 };
-                session.late = answered.elapsed() > grace;
+                session.late = session.idle.elapsed() > grace;
                 let unseated = session.place.is_none();
                 let mut tokens = std::mem::take(&mut session.evicted);
                 tokens.push(token);
@@ -465,6 +467,15 @@ impl Worker {
             return;
         };
         let most = cache.batch_size();
+        // Those who want their next token now, or soon.
+        let decoding = self
+            .sessions
+            .values()
+            .filter(|session| match &session.work {
+                Some(work) => session.admitted.is_some() && !work.is_prompt(),
+                None => session.admitted.is_some() && session.idle.elapsed() < SOON,
+            })
+            .count();
         // In the order in which they were asked for, so that nobody is left out for ever.
         let mut ready: Vec<_> = self
             .sessions
@@ -476,8 +487,6 @@ impl Worker {
             })
             .collect();
         ready.sort_unstable_by_key(|(since, key, ..)| (*since, *key));
-        // A prompt's last token is none of those that others wait for.
-        let decoding = ready.iter().filter(|(.., work)| !work.is_prompt()).count();
         let left: Vec<_> = ready
             .iter()
             .filter(|(.., work)| work.is_prompt())
