@@ -6,6 +6,7 @@ use llm_wasi_host::testing::TinyModel;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 use support::{Folder, text};
 
 const CHAT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/wasm/chat.wasm");
@@ -172,7 +173,13 @@ fn figures_are_served_while_a_program_runs() {
         stream.read_to_string(&mut answer).unwrap();
         answer
     };
-    let answer = get("/metrics");
+    // The program starts behind the server.
+    let started = Instant::now();
+    let mut answer = get("/metrics");
+    while !answer.contains("llm_wasi_instances 1") && started.elapsed().as_secs() < 60 {
+        std::thread::sleep(Duration::from_millis(10));
+        answer = get("/metrics");
+    }
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     assert!(answer.contains("application/openmetrics-text"), "{answer}");
     assert!(answer.contains("llm_wasi_instances 1"), "{answer}");

@@ -298,13 +298,18 @@ impl Opts {
                 &error,
                 "RUST_LOG=debug shows what the host told the program",
             );
+            let who = match self.instances {
+                1 => input.to_string(),
+                // Its number is what was said of the error last.
+                _ => format!("{input}, {error}"),
+            };
             match error.downcast_ref() {
                 Some(Ended::Trapped) => failure.status(TRAPPED),
                 Some(ended @ Ended::TimedOut(_)) => {
-                    Failure::new(format!("{input}: {ended}")).next_step("set a larger --time-limit")
+                    Failure::new(format!("{who}: {ended}")).next_step("set a larger --time-limit")
                 }
                 Some(ended @ Ended::OutOfFuel(_)) => {
-                    Failure::new(format!("{input}: {ended}")).next_step("set a larger --limit fuel=N")
+                    Failure::new(format!("{who}: {ended}")).next_step("set a larger --limit fuel=N")
                 }
                 None => failure,
             }
