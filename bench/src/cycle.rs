@@ -1,6 +1,7 @@
 //! One cycle of inference: set_input of N bytes, compute, get_output of 4,004 bytes.
 
 use crate::guests::{Guests, Variant};
+use crate::load::Line;
 use crate::measure::{Effort, Repeat, Time, in_turns};
 use crate::table::{Table, Target};
 use anyhow::Result;
@@ -24,6 +25,57 @@ pub(crate) fn tables(effort: &Effort, sizes: &[u32]) -> Result<Vec<Table>> {
         .iter()
         .map(|size| table(effort, &guests, *size))
         .collect()
+}
+
+/// One cycle over the size of the input: a table, and the lines of a plot.
+pub(crate) fn growth(effort: &Effort) -> Result<(Table, Vec<Line>)> {
+    let guests = Guests::compile()?;
+    let exponents = if effort.quick { 12..=14 } else { 10..=24 };
+    let mut lines: Vec<_> = ["plain memcpy"]
+        .into_iter()
+        .chain(Variant::ALL.map(Variant::name))
+        .map(|name| Line {
+            name,
+            points: Vec::new(),
+        })
+        .collect();
+    let mut rows = Vec::new();
+    for exponent in exponents.step_by(2) {
+        let size = 1_u32 << exponent;
+        let from = vec![1_u8; size as usize];
+        let mut to = from.clone();
+        let mut things: Vec<Repeat<'_>> = vec![Box::new(|count| {
+            for _ in 0..count {
+                black_box(&mut to).copy_from_slice(black_box(&from));
+            }
+            Ok(())
+        })];
+        for variant in Variant::ALL {
+            let mut guest = guests.start(variant, size)?;
+            things.push(Box::new(move |count| guest.run(count)));
+        }
+        let times = in_turns(effort, &mut things)?;
+        for (line, time) in lines.iter_mut().zip(&times) {
+            line.points.push((f64::from(size) / 1024.0, time.best));
+        }
+        let cells = times.iter().map(|time| format!("{:.2} µs", time.best));
+        rows.push(
+            [format!("{} KiB", size >> 10)]
+                .into_iter()
+                .chain(cells)
+                .collect(),
+        );
+    }
+    let table = Table {
+        title: "a cycle, by the size of the input".into(),
+        columns: ["input"]
+            .into_iter()
+            .chain(lines.iter().map(|line| line.name))
+            .collect(),
+        rows,
+        targets: Vec::new(),
+    };
+    Ok((table, lines))
 }
 
 fn table(effort: &Effort, guests: &Guests, size: u32) -> Result<Table> {

@@ -212,7 +212,11 @@ pub(crate) fn measure(effort: &Effort, path: &Path) -> Result<Load> {
     let model = LlamaModel::load_from_file(llama_backend()?, path, &LlamaModelParams::default())?;
     let guests = Guests::new(path)?;
     let rounds = if effort.quick { 1 } else { 3 };
-    let numbers = if effort.quick { &GUESTS[..3] } else { &GUESTS[..] };
+    let numbers = if effort.quick {
+        &GUESTS[..3]
+    } else {
+        &GUESTS[..]
+    };
     // Loads the model, and lets the context grow.
     guests.run(numbers.iter().copied().max().unwrap_or(1))?;
     let mut rows = Vec::new();
@@ -241,7 +245,10 @@ pub(crate) fn measure(effort: &Effort, path: &Path) -> Result<Load> {
             if found > ours {
                 ours = found;
                 fairness = slowest / mean;
-                first = texts.iter().map(|text| text.first().as_secs_f64() * 1e3).collect();
+                first = texts
+                    .iter()
+                    .map(|text| text.first().as_secs_f64() * 1e3)
+                    .collect();
             }
         }
         first.sort_by(f64::total_cmp);
@@ -422,9 +429,15 @@ fn contexts(path: &Path, effort: &Effort) -> Result<(Table, Vec<Line>)> {
         .build();
     let graph = registry.load_by_name(
         "default",
-        Some(r#"{"temp": 0, "threads": 1, "ctx-size": 2048, "batch-size": 512, "ignore-eos": true}"#),
+        Some(
+            r#"{"temp": 0, "threads": 1, "ctx-size": 2048, "batch-size": 512, "ignore-eos": true}"#,
+        ),
     )?;
-    let lengths: &[usize] = if effort.quick { &[64, 256] } else { &[64, 256, 512, 1024, 1920] };
+    let lengths: &[usize] = if effort.quick {
+        &[64, 256]
+    } else {
+        &[64, 256, 512, 1024, 1920]
+    };
     let mut rows = Vec::new();
     let mut lines = [("prefill", Vec::new()), ("decode", Vec::new())];
     let all = graph
@@ -462,6 +475,8 @@ fn contexts(path: &Path, effort: &Effort) -> Result<(Table, Vec<Line>)> {
         rows,
         targets: Vec::new(),
     };
-    let lines = lines.into_iter().map(|(name, points)| Line { name, points });
+    let lines = lines
+        .into_iter()
+        .map(|(name, points)| Line { name, points });
     Ok((table, lines.collect()))
 }

@@ -17,6 +17,7 @@ mod load;
 mod machine;
 mod measure;
 mod null;
+mod plot;
 mod process;
 mod sizes;
 mod table;
@@ -41,6 +42,9 @@ struct Arguments {
     /// Sizes of the input in bytes, multiples of 4, instead of the usual ones
     #[arg(long, value_name = "N", value_delimiter = ',')]
     input: Vec<u32>,
+    /// Draw the figures under load, and those of large tensors, as SVG into this folder
+    #[arg(long, value_name = "FOLDER")]
+    plots: Option<PathBuf>,
     /// Only these tables
     #[arg(value_name = "TABLE")]
     only: Vec<Which>,
@@ -132,8 +136,14 @@ fn main() -> Result<()> {
                 }
             }
             if wanted(Which::Load) {
-                for table in load::measure(&effort, &model)?.tables {
+                let load = load::measure(&effort, &model)?;
+                for table in load.tables {
                     done(table);
+                }
+                let (table, sizes) = cycle::growth(&effort)?;
+                done(table);
+                if let Some(folder) = &arguments.plots {
+                    plot::draw_all(folder, &load.guests, &load.contexts, &sizes)?;
                 }
             }
             if wanted(Which::Memory) {

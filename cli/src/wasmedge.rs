@@ -241,7 +241,10 @@ mod tests {
         ];
         let names: Vec<_> = parse(&args).ignored.iter().map(|(name, _)| *name).collect();
         assert_eq!(names, ["run-mode", "enable-all"]);
-        assert_eq!((parse(&args).gas(), parse(&args).memory_pages()), (Some(5), None));
+        assert_eq!(
+            (parse(&args).gas(), parse(&args).memory_pages()),
+            (Some(5), None)
+        );
         assert!(parse(&args).check().is_ok());
         assert!(parse(&[]).ignored.is_empty());
     }

@@ -42,7 +42,9 @@ fn instances_give_the_same_text_each_with_its_number() {
     let (many, _) = folder.succeed(&run(&["--instances", "9", "--parallel", "3"]));
     let mut lines: Vec<_> = many.lines().map(str::to_owned).collect();
     lines.sort();
-    let expected: Vec<_> = (0..9).map(|number| format!("[{number}] {}", alone.trim_end())).collect();
+    let expected: Vec<_> = (0..9)
+        .map(|number| format!("[{number}] {}", alone.trim_end()))
+        .collect();
     assert_eq!(lines, expected);
 }
 
@@ -98,7 +100,10 @@ fn limits_are_listed_and_wrong_ones_named() {
         text(&output.stderr)
     };
     let help = told("help");
-    assert!(help.contains("compute-time") && help.contains("4GiB"), "{help}");
+    assert!(
+        help.contains("compute-time") && help.contains("4GiB"),
+        "{help}"
+    );
     assert!(told("speed=1").contains("expected one of memory"));
     assert!(told("contexts=x").contains("contexts: expected a number, found `x`"));
     assert!(told("contexts").contains("NAME=VALUE"));
@@ -119,16 +124,25 @@ fn a_limit_is_an_error_of_the_program_and_one_line_of_the_log() {
         assert_ne!(output.status.code(), Some(0), "{limit}: {told}");
         assert_ne!(output.status.code(), Some(134), "{limit}: {told}");
         if name != "prompt" {
-            let lines = told.lines().filter(|line| line.contains(&format!("limit `{name}`")));
+            let lines = told
+                .lines()
+                .filter(|line| line.contains(&format!("limit `{name}`")));
             assert_eq!(lines.count(), 1, "{limit}: {told}");
         }
     }
 }
 
 #[test]
-fn a_profile_has_every_phase() {
-    let (_, told) = folder().succeed(&run(&["--profile"]));
-    for phase in ["compiling", "loading", "prefill", "decode", "copying", "in all"] {
+fn timings_have_every_phase() {
+    let (_, told) = folder().succeed(&run(&["--timings"]));
+    for phase in [
+        "compiling",
+        "loading",
+        "prefill",
+        "decode",
+        "copying",
+        "in all",
+    ] {
         assert!(told.contains(phase), "{phase}: {told}");
     }
 }
@@ -168,7 +182,11 @@ fn figures_are_served_while_a_program_runs() {
         .expect("the address");
     let get = |path: &str| {
         let mut stream = TcpStream::connect(&address).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         answer
@@ -193,5 +211,8 @@ fn figures_are_served_while_a_program_runs() {
 fn an_address_that_cannot_be_had_is_an_error() {
     let folder = folder();
     let told = folder.fail(&run(&["--metrics", "192.0.2.1:1"]));
-    assert!(told.contains("cannot serve figures at 192.0.2.1:1"), "{told}");
+    assert!(
+        told.contains("cannot serve figures at 192.0.2.1:1"),
+        "{told}"
+    );
 }

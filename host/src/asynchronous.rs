@@ -22,16 +22,16 @@ pub(crate) fn add_to_linker<T: Send + 'static>(
     get: Get<T>,
 ) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
-    add_wasi_graph::<T, lists::wasi::nn::graph::GraphEncoding, lists::wasi::nn::graph::ExecutionTarget>(
-        linker,
-        "wasi:nn/graph@0.2.0-rc-2024-10-28",
-        get,
-    )?;
-    add_wasi_graph::<T, slots::wasi::nn::graph::GraphEncoding, slots::wasi::nn::graph::ExecutionTarget>(
-        linker,
-        "wasi:nn/graph@0.2.0-rc-2024-08-19",
-        get,
-    )?;
+    add_wasi_graph::<
+        T,
+        lists::wasi::nn::graph::GraphEncoding,
+        lists::wasi::nn::graph::ExecutionTarget,
+    >(linker, "wasi:nn/graph@0.2.0-rc-2024-10-28", get)?;
+    add_wasi_graph::<
+        T,
+        slots::wasi::nn::graph::GraphEncoding,
+        slots::wasi::nn::graph::ExecutionTarget,
+    >(linker, "wasi:nn/graph@0.2.0-rc-2024-08-19", get)?;
     add_compute_of_lists(linker, get)?;
     add_compute_of_slots(linker, get)?;
     add_graph(linker, get)?;
@@ -62,7 +62,8 @@ where
     let mut graph = linker.instance(interface)?;
     graph.func_wrap_async(
         "load",
-        move |mut store: StoreContextMut<'_, T>, (builders, encoding, target): (Vec<Vec<u8>>, E, G)| {
+        move |mut store: StoreContextMut<'_, T>,
+              (builders, encoding, target): (Vec<Vec<u8>>, E, G)| {
             Box::new(async move {
                 let mut view = get(store.data_mut());
                 let (encoding, target) = (encoding.into(), target.into());
@@ -222,9 +223,8 @@ fn add_steps<T: Send + 'static>(linker: &mut Linker<T>, get: Get<T>) -> wasmtime
                 let mut view = get(store.data_mut());
                 let held = &mut view.table.get_mut(&context)?.context;
                 // It makes the context, if there is none yet.
-                let length = held.elsewhere(|context| {
-                    calls::language_context(context)?.context_length()
-                });
+                let length =
+                    held.elsewhere(|context| calls::language_context(context)?.context_length());
                 let result: Extended<u32> = match length.await {
                     Ok(length) => Ok(length),
                     Err(error) => Err(view.extension_error("context-length", error)?),

@@ -160,7 +160,10 @@ fn set_input<T: 'static>(
     }
     let _time = view.registry.metrics().time(Phase::Copy);
     let held = &mut view.table.get_mut(context)?.context;
-    let old = held.get_mut().ok().and_then(|context| context.take_input(index));
+    let old = held
+        .get_mut()
+        .ok()
+        .and_then(|context| context.take_input(index));
     let sizes = dimensions.as_le_slice(&store).iter();
     let input = calls::fill_input(
         old,

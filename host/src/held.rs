@@ -138,9 +138,10 @@ impl Held {
 
     fn timed_out(&self) -> Error {
         let limit = self.limit.unwrap_or_default();
-        self.registry
-            .guest()
-            .note("compute-time", &format!("a computation took longer than {limit:?}"));
+        self.registry.guest().note(
+            "compute-time",
+            &format!("a computation took longer than {limit:?}"),
+        );
         Error::new(
             ErrorCode::Timeout,
             format!(

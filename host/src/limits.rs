@@ -91,7 +91,10 @@ const NAMES: [(&str, &str); 14] = [
     ("contexts", "contexts that a guest holds at once"),
     ("tensor", "bytes of one tensor"),
     ("tensors", "bytes of all tensors that a guest holds at once"),
-    ("name", "bytes of the name of a model, an input or an output"),
+    (
+        "name",
+        "bytes of the name of a model, an input or an output",
+    ),
     ("options", "bytes of a JSON document of options"),
     ("prompt-tokens", "tokens of a prompt"),
     (
@@ -107,7 +110,9 @@ impl Limits {
     pub fn describe(&self) -> impl Iterator<Item = (&'static str, String, &'static str)> {
         let mut limits = self.clone();
         NAMES.into_iter().map(move |(name, what)| {
-            let value = limits.value(name).map_or_else(String::new, |value| value.text());
+            let value = limits
+                .value(name)
+                .map_or_else(String::new, |value| value.text());
             (name, value, what)
         })
     }
@@ -122,7 +127,9 @@ impl Limits {
                 names.join(", ")
             ));
         };
-        value.parse(text).map_err(|expected| format!("{name}: expected {expected}, found `{text}`"))
+        value
+            .parse(text)
+            .map_err(|expected| format!("{name}: expected {expected}, found `{text}`"))
     }
 
     fn value(&mut self, name: &str) -> Option<Value<'_>> {
@@ -161,11 +168,13 @@ impl Value<'_> {
         match self {
             Self::Count(count) => *count = text.parse().map_err(|_| "a number")?,
             Self::Bytes(bytes) => {
-                *bytes = parse_bytes(text).ok_or("a number of bytes, KiB, MiB or GiB, such as 512MiB")?;
+                *bytes = parse_bytes(text)
+                    .ok_or("a number of bytes, KiB, MiB or GiB, such as 512MiB")?;
             }
             Self::Time(time) if text == "none" => *time = None,
             Self::Time(time) => {
-                let parsed = parse_time(text).ok_or("a time such as 500ms, 30s or 5m, or `none`")?;
+                let parsed =
+                    parse_time(text).ok_or("a time such as 500ms, 30s or 5m, or `none`")?;
                 *time = Some(parsed);
             }
             Self::Fuel(fuel) if text == "none" => *fuel = None,
@@ -226,7 +235,8 @@ mod tests {
             let mut set = limits.clone();
             set.set(name, &value).unwrap();
             assert_eq!(set, limits, "{name} = {value}");
-            set.set(name, "7s").unwrap_or_else(|_| set.set(name, "7").unwrap());
+            set.set(name, "7s")
+                .unwrap_or_else(|_| set.set(name, "7").unwrap());
             assert_ne!(set, limits, "{name}");
         }
     }
@@ -235,7 +245,16 @@ mod tests {
     fn sizes_and_times() {
         assert_eq!(parse_bytes("64KiB"), Some(65536));
         assert_eq!(parse_bytes("3"), Some(3));
-        for wrong in ["", "KiB", "1 KiB", "1kb", "-1", "1.5GiB", "99999999999999999999", "18446744073709551615GiB"] {
+        for wrong in [
+            "",
+            "KiB",
+            "1 KiB",
+            "1kb",
+            "-1",
+            "1.5GiB",
+            "99999999999999999999",
+            "18446744073709551615GiB",
+        ] {
             assert_eq!(parse_bytes(wrong), None, "{wrong}");
         }
         assert_eq!(parse_time("1500ms"), Some(Duration::from_millis(1500)));
@@ -264,7 +283,10 @@ mod tests {
         if std::env::var_os("BLESS").is_some() {
             std::fs::write(path, expected).unwrap();
         } else {
-            assert!(document == expected, "docs/serving.md is not what the code says: BLESS=1 writes it");
+            assert!(
+                document == expected,
+                "docs/serving.md is not what the code says: BLESS=1 writes it"
+            );
         }
     }
 

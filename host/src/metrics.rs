@@ -30,7 +30,7 @@ struct Inner {
     instances: Gauge,
     memory: Gauge,
     /// Whether the time of phases is taken.
-    profiles: AtomicBool,
+    timings: AtomicBool,
     /// Nanoseconds of each phase.
     phases: [AtomicU64; Phase::ALL.len()],
 }
@@ -99,7 +99,7 @@ impl Default for Inner {
             worker_restarts: Counter::default(),
             instances: Gauge::default(),
             memory: Gauge::default(),
-            profiles: AtomicBool::new(false),
+            timings: AtomicBool::new(false),
             phases: Default::default(),
         };
         let counters = [
@@ -209,8 +209,8 @@ impl Metrics {
     }
 
     /// Takes the time of phases from now on.
-    pub fn profile(&self) {
-        self.0.profiles.store(true, Ordering::Relaxed);
+    pub fn take_timings(&self) {
+        self.0.timings.store(true, Ordering::Relaxed);
     }
 
     /// How long a phase has taken so far; of computations at once the sum.
@@ -220,7 +220,7 @@ impl Metrics {
 
     /// Takes the time of a phase, if that is wanted.
     pub(crate) fn time(&self, phase: Phase) -> Option<Stopwatch> {
-        self.0.profiles.load(Ordering::Relaxed).then(|| Stopwatch {
+        self.0.timings.load(Ordering::Relaxed).then(|| Stopwatch {
             metrics: self.clone(),
             phase,
             started: Instant::now(),

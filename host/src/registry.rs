@@ -171,7 +171,8 @@ impl Registry {
 
     fn check_options(&self, options: Option<&str>) -> Result<(), Error> {
         let length = options.map_or(0, str::len);
-        self.guest.check("options", self.guest.limits.options, length)
+        self.guest
+            .check("options", self.guest.limits.options, length)
     }
 
     /// What ends computations of this guest.

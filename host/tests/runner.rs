@@ -46,7 +46,11 @@ fn program(body: &str) -> Vec<u8> {
 }
 
 fn with(limits: Limits) -> Runner {
-    Runner::builder().cache(false).limits(limits).build().unwrap()
+    Runner::builder()
+        .cache(false)
+        .limits(limits)
+        .build()
+        .unwrap()
 }
 
 #[test]
@@ -62,8 +66,14 @@ fn memory_and_tables_do_not_grow_beyond_their_limits() {
         ("(i32.ne (memory.grow (i32.const 2)) (i32.const 1))", 0),
         ("(i32.ne (memory.grow (i32.const 3)) (i32.const -1))", 0),
         ("(i32.ne (memory.grow (i32.const 3)) (i32.const 1))", 1),
-        ("(i32.ne (table.grow (ref.null func) (i32.const 9)) (i32.const 1))", 0),
-        ("(i32.ne (table.grow (ref.null func) (i32.const 10)) (i32.const -1))", 0),
+        (
+            "(i32.ne (table.grow (ref.null func) (i32.const 9)) (i32.const 1))",
+            0,
+        ),
+        (
+            "(i32.ne (table.grow (ref.null func) (i32.const 10)) (i32.const -1))",
+            0,
+        ),
     ] {
         assert_eq!(runner.run_blocking(&program(body)).unwrap(), code, "{body}");
     }
@@ -91,7 +101,11 @@ fn fuel_and_time_end_a_program_that_does_not() {
 
 #[test]
 fn prepared_programs_run_many_at_once() {
-    let runner = Runner::builder().cache(false).instances(50).build().unwrap();
+    let runner = Runner::builder()
+        .cache(false)
+        .instances(50)
+        .build()
+        .unwrap();
     let fine = runner.prepare(&program("(i32.const 0)")).unwrap();
     let fails = runner.prepare(&program("(i32.const 1)")).unwrap();
     let traps = runner.prepare(&program("unreachable")).unwrap();

@@ -179,7 +179,10 @@ fn what_others_have_evaluated_is_not_evaluated_again() {
     steps(&mut *third, 3);
     // But for the last token, whose logits are wanted.
     assert_eq!(cached(&mut *third) as usize, system.len() + 4);
-    assert_eq!(host.metrics().prompt_tokens().1, 2 * system.len() as u64 + 5);
+    assert_eq!(
+        host.metrics().prompt_tokens().1,
+        2 * system.len() as u64 + 5
+    );
 }
 
 #[test]
@@ -194,7 +197,11 @@ fn a_growing_conversation_evaluates_what_is_new_though_others_compute_between() 
         if turn > 0 {
             // All but what was added to the last answer, and the token before.
             let new = " and so on".len() + 1;
-            assert_eq!(cached(&mut *context) as usize, 1 + text.len() - new, "{turn}");
+            assert_eq!(
+                cached(&mut *context) as usize,
+                1 + text.len() - new,
+                "{turn}"
+            );
         }
         context.finish().unwrap();
         text.push_str(&String::from_utf8(answer).unwrap());
@@ -210,7 +217,11 @@ fn prefixes_make_room_for_what_runs() {
     for number in 0..10 {
         let text = format!("{number}{}", prompt(number).repeat(100));
         let text = &text[..200];
-        assert_eq!(steps(&mut *host.open(text), 5), alone(text)[..5], "{number}");
+        assert_eq!(
+            steps(&mut *host.open(text), 5),
+            alone(text)[..5],
+            "{number}"
+        );
     }
     let evicted = value(&host.metrics().encode(), "llm_wasi_evicted_tokens_total");
     assert!(evicted > 1000.0, "{evicted}");
@@ -274,9 +285,7 @@ fn a_full_queue_is_busy_and_later_it_is_not() {
             }
             let mut task = TaskContext::from_waker(Waker::noop());
             if let Poll::Ready(done) = computing.as_mut().poll(&mut task) {
-                busy += usize::from(
-                    matches!(&done, Err(error) if error.code == ErrorCode::Busy),
-                );
+                busy += usize::from(matches!(&done, Err(error) if error.code == ErrorCode::Busy));
                 *result = Some(done);
             }
         }
@@ -349,7 +358,9 @@ fn an_interrupt_reaches_the_guest_that_is_meant() {
         context
     });
     monitor.interrupt();
-    let ended = contexts.iter_mut().filter_map(|context| context.compute_step().err());
+    let ended = contexts
+        .iter_mut()
+        .filter_map(|context| context.compute_step().err());
     let codes: Vec<_> = ended.map(|error| error.code).collect();
     assert_eq!(codes, [ErrorCode::EndOfSequence]);
 }
@@ -376,7 +387,10 @@ fn limits_of_prompts_and_options() {
     context.set_input(0, Tensor::bytes("1234567890")).unwrap();
     let error = context.compute().unwrap_err();
     assert_eq!(error.code, ErrorCode::PromptTooLong);
-    assert!(error.message.contains("at most 10 tokens, found 11"), "{error}");
+    assert!(
+        error.message.contains("at most 10 tokens, found 11"),
+        "{error}"
+    );
     let long = format!(r#"{{"grammar": "{}"}}"#, "a".repeat(40));
     let error = context.set_input(1, Tensor::bytes(long)).unwrap_err();
     assert_eq!(error.code, ErrorCode::TooLarge);

@@ -3,17 +3,17 @@
 use crate::args::AdapterArgs;
 use crate::bundles::prepare::{Prepared, prepare};
 use crate::commands::componentize::tell;
-use crate::serving::{instances, metrics, profile};
 use crate::failure::Failure;
 use crate::input::Input;
+use crate::serving::{instances, metrics, timings};
 use crate::wasmedge::WasmEdgeArgs;
 use crate::{bundles, models, progress};
 use clap::Args;
 use llm_wasi_bundle::Bundle;
 use llm_wasi_bundle::sign::TrustedKey;
 use llm_wasi_componentize::{Entry, Kind, Options, componentize};
-use llm_wasi_host::{Limits, Preload, Scheduling};
 use llm_wasi_host::runner::{Ended, Runner};
+use llm_wasi_host::{Limits, Preload, Scheduling};
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -85,7 +85,7 @@ pub(crate) struct Opts {
 
     /// Print where the time went on standard error: compiling, loading, prompts, tokens, copies.
     #[arg(long)]
-    profile: bool,
+    timings: bool,
 
     /// Refuse a program that is not a bundle signed by this key; may be repeated, one of them is enough.
     #[arg(long = "trusted-key", value_name = "FILE|KEY", value_parser = bundles::trusted_key)]
@@ -165,7 +165,10 @@ fn limit(text: &str) -> Result<(String, String), String> {
             .describe()
             .map(|(name, value, what)| format!("  {name:<16} {value:<9} {what}"))
             .collect();
-        return Err(format!("the limits, their defaults and what they limit:\n\n{}", lines.join("\n")));
+        return Err(format!(
+            "the limits, their defaults and what they limit:\n\n{}",
+            lines.join("\n")
+        ));
     }
     let (name, value) = text
         .split_once('=')
@@ -280,9 +283,12 @@ impl Opts {
             .build()
             .map_err(|error| failed(&error, "see the cause"))?;
         let runner = Arc::new(runner);
-        let _server = self.metrics.map(|address| metrics::serve(address, runner.registry())).transpose()?;
-        if self.profile {
-            runner.registry().metrics().profile();
+        let _server = self
+            .metrics
+            .map(|address| metrics::serve(address, runner.registry()))
+            .transpose()?;
+        if self.timings {
+            runner.registry().metrics().take_timings();
         }
         let started = Instant::now();
         let code = match self.instances {
@@ -290,30 +296,29 @@ impl Opts {
             count => instances::run(&runner, &program.component, count, self.parallel),
         };
         progress::clear();
-        if self.profile {
-            profile::print(runner.registry().metrics(), started.elapsed());
+        if self.timings {
+            timings::print(runner.registry().metrics(), started.elapsed());
         }
-        let code = code.map_err(|error| {
-            let failure = failed(
-                &error,
-                "RUST_LOG=debug shows what the host told the program",
-            );
-            let who = match self.instances {
-                1 => input.to_string(),
-                // Its number is what was said of the error last.
-                _ => format!("{input}, {error}"),
-            };
-            match error.downcast_ref() {
-                Some(Ended::Trapped) => failure.status(TRAPPED),
-                Some(ended @ Ended::TimedOut(_)) => {
-                    Failure::new(format!("{who}: {ended}")).next_step("set a larger --time-limit")
+        let code =
+            code.map_err(|error| {
+                let failure = failed(
+                    &error,
+                    "RUST_LOG=debug shows what the host told the program",
+                );
+                let who = match self.instances {
+                    1 => input.to_string(),
+                    // Its number is what was said of the error last.
+                    _ => format!("{input}, {error}"),
+                };
+                match error.downcast_ref() {
+                    Some(Ended::Trapped) => failure.status(TRAPPED),
+                    Some(ended @ Ended::TimedOut(_)) => Failure::new(format!("{who}: {ended}"))
+                        .next_step("set a larger --time-limit"),
+                    Some(ended @ Ended::OutOfFuel(_)) => Failure::new(format!("{who}: {ended}"))
+                        .next_step("set a larger --limit fuel=N"),
+                    None => failure,
                 }
-                Some(ended @ Ended::OutOfFuel(_)) => {
-                    Failure::new(format!("{who}: {ended}")).next_step("set a larger --limit fuel=N")
-                }
-                None => failure,
-            }
-        })?;
+            })?;
         // What the system cannot say is at least no success.
         Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
     }

@@ -37,7 +37,9 @@ pub(crate) fn serve(address: SocketAddr, registry: &Registry) -> Result<Server, 
         .enable_all()
         .build()
         .map_err(failed)?;
-    let listener = runtime.block_on(TcpListener::bind(address)).map_err(failed)?;
+    let listener = runtime
+        .block_on(TcpListener::bind(address))
+        .map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     tracing::info!("figures at http://{bound}/metrics");
     let (running, end) = oneshot::channel();

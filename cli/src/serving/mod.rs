@@ -2,4 +2,4 @@
 
 pub(crate) mod instances;
 pub(crate) mod metrics;
-pub(crate) mod profile;
+pub(crate) mod timings;

@@ -65,12 +65,7 @@ fn flags_without_a_meaning_are_warnings() {
         let sign = format!("{flag} has no effect: ");
         warnings.iter().filter(|line| line.contains(&sign)).count()
     };
-    for flag in [
-        "--enable-all",
-        "--enable-jit",
-        "--run-mode",
-        "--log-level",
-    ] {
+    for flag in ["--enable-all", "--enable-jit", "--run-mode", "--log-level"] {
         assert_eq!(told(flag), 1, "{flag}: {warnings:?}");
     }
     assert_eq!(warnings.len(), 4, "{warnings:?}");

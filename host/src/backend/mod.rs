@@ -10,7 +10,9 @@
 //! guest's own thread.
 
 use crate::metrics::Metrics;
-use crate::{Bytes, Error, ErrorCode, Files, Limits, Monitor, OutputDescription, Scheduling, Tensor};
+use crate::{
+    Bytes, Error, ErrorCode, Files, Limits, Monitor, OutputDescription, Scheduling, Tensor,
+};
 use std::fmt;
 use std::path::PathBuf;
 use std::pin::Pin;

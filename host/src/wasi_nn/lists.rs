@@ -4,9 +4,9 @@
 //! backend's own or decimal indexes; outputs come in the order of their indexes.
 
 use super::{ContextResource, ErrorResource, Named, shared_interfaces};
-use crate::held::Held;
 use crate::backend::{Encoding, Target};
 use crate::bindings::lists::wasi::nn::{errors, graph, inference, tensor};
+use crate::held::Held;
 use crate::linker::{GraphResource, HasNn};
 use crate::{ErrorCode, NnView, TensorType, calls};
 use wasmtime::component::{Linker, Resource};

@@ -6,8 +6,8 @@
 mod lists;
 mod slots;
 
-use crate::held::Held;
 use crate::guest::{Kind, Permit};
+use crate::held::Held;
 use crate::{Error, NnView, Registry, SharedTensor, Tensor, TensorType};
 use std::sync::Arc;
 use wasmtime::StoreContextMut;
@@ -242,8 +242,8 @@ macro_rules! shared_interfaces {
                 graph: Resource<GraphResource>,
             ) -> wasmtime::Result<Result<Resource<ContextResource>, Resource<ErrorResource>>> {
                 let graph = self.table.get(&graph)?.graph.clone();
-                let result = Held::open(self.registry, &graph)
-                    .map(|context| ContextResource { context });
+                let result =
+                    Held::open(self.registry, &graph).map(|context| ContextResource { context });
                 self.wasi_result("init-execution-context", result)
             }
 

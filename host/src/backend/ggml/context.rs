@@ -393,7 +393,9 @@ impl ExecutionContext for Context {
                 if found > most {
                     return Err(Error::new(
                         ErrorCode::TooLarge,
-                        format!("expected options (input 1) of at most {most} bytes, found {found}"),
+                        format!(
+                            "expected options (input 1) of at most {most} bytes, found {found}"
+                        ),
                     ));
                 }
                 let mut options = self.options.clone();

@@ -194,9 +194,7 @@ impl Loader {
             .values()
             // One that is locked is being loaded, or asked for at this moment.
             .filter_map(|place| place.try_lock().ok()?.upgrade())
-            .find(|loaded| {
-                loaded.weights.file == *file && loaded.weights.placement == *placement
-            })
+            .find(|loaded| loaded.weights.file == *file && loaded.weights.placement == *placement)
     }
 }
 

@@ -338,7 +338,10 @@ impl KvCache {
     pub(super) fn decode(&mut self, pieces: &[Piece<'_>]) -> Result<(), Error> {
         self.batch.clear();
         for piece in pieces {
-            let length = self.sequences.get(piece.place).map_or(0, |s| s.tokens.len());
+            let length = self
+                .sequences
+                .get(piece.place)
+                .map_or(0, |s| s.tokens.len());
             for (index, token) in piece.tokens.iter().enumerate() {
                 let position = i32::try_from(length + index).map_err(|_| no_room())?;
                 let wanted = piece.wanted && index + 1 == piece.tokens.len();
@@ -416,7 +419,12 @@ impl KvCache {
             let state = context.state_seq_get(id(place), LlamaStateSeqFlags::empty());
             let state = state.ok()?;
             context.kv_cache_seq_rm(id(place), None, None).ok()?;
-            while self.context().ok()?.state_seq_set(&state, id(place)).is_err() {
+            while self
+                .context()
+                .ok()?
+                .state_seq_set(&state, id(place))
+                .is_err()
+            {
                 if !self.make_room() {
                     self.evict(place);
                     return None;
@@ -434,9 +442,7 @@ impl KvCache {
         Some(sequence.tokens.len())
     }
 
-    fn context(
-        &mut self,
-    ) -> Result<&mut llama_cpp_2::context::LlamaContext<'static>, Error> {
+    fn context(&mut self) -> Result<&mut llama_cpp_2::context::LlamaContext<'static>, Error> {
         let llama = self.llama.as_mut().ok_or_else(no_context)?;
         Ok(llama.parts().1)
     }

@@ -117,9 +117,7 @@ impl Sequences {
     pub(super) fn victim(&self, owned: bool, spared: Option<usize>) -> Option<usize> {
         self.iter()
             .filter(|(place, sequence)| {
-                !sequence.running
-                    && (owned || sequence.owner.is_none())
-                    && Some(*place) != spared
+                !sequence.running && (owned || sequence.owner.is_none()) && Some(*place) != spared
             })
             .min_by_key(|(_, sequence)| (sequence.owner.is_some(), sequence.used))
             .map(|(place, _)| place)
@@ -157,8 +155,15 @@ mod tests {
 
     #[test]
     fn the_longest_prefix_is_found_and_of_equals_the_latest() {
-        let mut found = sequences(&[("system one", None), ("system two", Some(7)), ("other", None)]);
-        assert_eq!(found.longest_prefix(&tokens("system two more")), Some((1, 10)));
+        let mut found = sequences(&[
+            ("system one", None),
+            ("system two", Some(7)),
+            ("other", None),
+        ]);
+        assert_eq!(
+            found.longest_prefix(&tokens("system two more")),
+            Some((1, 10))
+        );
         assert_eq!(found.longest_prefix(&tokens("system x")), Some((1, 7)));
         found.touch(0);
         assert_eq!(found.longest_prefix(&tokens("system x")), Some((0, 7)));

@@ -136,7 +136,10 @@ impl Worker {
             let message = match self.patience() {
                 Some(patience) if patience.is_zero() => return true,
                 Some(patience) => self.messages.recv_timeout(patience),
-                None => self.messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                None => self
+                    .messages
+                    .recv()
+                    .map_err(|_| RecvTimeoutError::Disconnected),
             };
             match message {
                 Ok(message) => self.take(message),
@@ -167,7 +170,11 @@ impl Worker {
         if self.waiting.is_empty() {
             return None;
         }
-        let admitted = self.sessions.values().filter(|s| s.admitted.is_some()).count();
+        let admitted = self
+            .sessions
+            .values()
+            .filter(|s| s.admitted.is_some())
+            .count();
         if admitted < self.scheduling.parallel {
             return Some(Duration::ZERO);
         }
@@ -253,8 +260,12 @@ impl Worker {
             Message::Rest { key } => self.rest(key),
             Message::Close { key } => {
                 self.rest(key);
-                if let (Some(Session { place: Some(place), .. }), Some(cache)) =
-                    (self.sessions.remove(&key), &mut self.cache)
+                if let (
+                    Some(Session {
+                        place: Some(place), ..
+                    }),
+                    Some(cache),
+                ) = (self.sessions.remove(&key), &mut self.cache)
                 {
                     cache.disown(place);
                 }
@@ -277,7 +288,10 @@ impl Worker {
 
     /// Has a session with work wait for a place, if it needs one.
     fn enqueue(&mut self, key: Key) {
-        let admitted = self.sessions.get(&key).is_some_and(|s| s.admitted.is_some());
+        let admitted = self
+            .sessions
+            .get(&key)
+            .is_some_and(|s| s.admitted.is_some());
         if !admitted && !self.waiting.contains(&key) {
             self.waiting.push_back(key);
         }
@@ -315,7 +329,12 @@ impl Worker {
         let cancelled: Vec<_> = self
             .sessions
             .iter()
-            .filter(|(_, session)| session.work.as_ref().is_some_and(|work| work.answer.is_closed()))
+            .filter(|(_, session)| {
+                session
+                    .work
+                    .as_ref()
+                    .is_some_and(|work| work.answer.is_closed())
+            })
             .map(|(key, _)| *key)
             .collect();
         for key in cancelled {
@@ -328,11 +347,18 @@ impl Worker {
         let Some(oldest) = self.waiting.front().and_then(|key| self.sessions.get(key)) else {
             return;
         };
-        let admitted = self.sessions.values().filter(|s| s.admitted.is_some()).count();
+        let admitted = self
+            .sessions
+            .values()
+            .filter(|s| s.admitted.is_some())
+            .count();
         if admitted < self.scheduling.parallel {
             return;
         }
-        let waited = oldest.work.as_ref().map_or(Duration::ZERO, |work| work.since.elapsed());
+        let waited = oldest
+            .work
+            .as_ref()
+            .map_or(Duration::ZERO, |work| work.since.elapsed());
         let idle = self
             .sessions
             .iter()
@@ -346,7 +372,9 @@ impl Worker {
                 .iter()
                 .filter(|(_, session)| {
                     let decodes = session.work.as_ref().is_none_or(|work| !work.is_prompt());
-                    let since = session.admitted.map_or(Duration::ZERO, |since| since.elapsed());
+                    let since = session
+                        .admitted
+                        .map_or(Duration::ZERO, |since| since.elapsed());
                     decodes && since >= TURN && waited >= PATIENCE
                 })
                 .min_by_key(|(_, session)| session.admitted)
@@ -505,7 +533,8 @@ impl Worker {
             room = room.saturating_sub(work.planned);
             if work.planned > 0 && work.is_prompt() {
                 let done = work.total - work.tokens.len();
-                work.monitor.report(Activity::Prefill, done as u64, work.total as u64);
+                work.monitor
+                    .report(Activity::Prefill, done as u64, work.total as u64);
                 if let Err(error) = work.monitor.check() {
                     work.planned = 0;
                     cancelled.push((*key, error));
@@ -605,7 +634,10 @@ impl Worker {
 
     /// Ends a computation that cannot go on.
     fn fail(&mut self, key: Key, error: Error) {
-        let work = self.sessions.get_mut(&key).and_then(|session| session.work.take());
+        let work = self
+            .sessions
+            .get_mut(&key)
+            .and_then(|session| session.work.take());
         self.rest(key);
         if let Some(work) = work {
             let _ = work.answer.send(Err(error));
@@ -620,7 +652,11 @@ impl Worker {
 
     /// Tells how many run and wait.
     fn gauge(&mut self) {
-        let running = self.sessions.values().filter(|s| s.admitted.is_some()).count();
+        let running = self
+            .sessions
+            .values()
+            .filter(|s| s.admitted.is_some())
+            .count();
         let cached = self.cache.as_ref().map_or(0, KvCache::cached_tokens);
         self.gauges.set(running, self.waiting.len(), cached);
     }

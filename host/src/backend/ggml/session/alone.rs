@@ -28,7 +28,10 @@ pub(in crate::backend::ggml) struct Alone {
 }
 
 impl Alone {
-    pub(in crate::backend::ggml) fn new(weights: &Arc<Weights>, settings: Settings) -> Result<Self, Error> {
+    pub(in crate::backend::ggml) fn new(
+        weights: &Arc<Weights>,
+        settings: Settings,
+    ) -> Result<Self, Error> {
         let size = settings.size(weights);
         let llama = super::new_context(weights, &settings, size, |params| params)?;
         let context = llama.context();

@@ -76,7 +76,13 @@ impl Shared {
         self.running = true;
         let evaluated = self
             .scheduler
-            .start(self.key, self.guest, prompt.to_vec(), monitor.clone(), logits)
+            .start(
+                self.key,
+                self.guest,
+                prompt.to_vec(),
+                monitor.clone(),
+                logits,
+            )
             .await?;
         Ok(self.keep(evaluated))
     }

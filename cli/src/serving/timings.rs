@@ -19,7 +19,10 @@ pub(crate) fn print(metrics: &Metrics, all: Duration) {
         known += time;
         line(name(phase), time);
     }
-    line("the program, and everything else", all.saturating_sub(known));
+    line(
+        "the program, and everything else",
+        all.saturating_sub(known),
+    );
     line("in all", all);
     anstream::eprint!("{text}");
 }
