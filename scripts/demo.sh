@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A legacy program, written on the crate `wasmedge-wasi-nn`, becomes a component and answers with a real
-# model; then tokens per second. Then an app of the LLM interface asks the same model through the engine.
+# model; then tokens per second. Then an app of the LLM interface asks the same model through the
+# engine, and a program has a short chat with it.
 #
 # Usage: scripts/demo.sh [QUESTION]     TOKENS=128 is the longest answer
 set -euo pipefail
@@ -62,3 +63,6 @@ say "llm-wasi compose examples/wasm/ask.wasm --system-prompt \"…\" -o ask.whol
   --system-prompt "You answer in one short sentence." -o "$whole"
 say "llm-wasi run --nn-preload default:GGML:AUTO:$(basename "$model") ask.whole.wasm \"What is the capital of France?\""
 "$llm_wasi" run --nn-preload "default:GGML:AUTO:$model" "$whole" "What is the capital of France?"
+
+say "ask-host $(basename "$model") \"…\" \"…\": a program that talks with the engine; only what is new is evaluated"
+"$target/release/ask-host" "$model" "What is the capital of France?" "And what is the capital of Italy?"

@@ -1,6 +1,6 @@
-//! Asks a model, and prints its answer as it comes: `ask-host MODEL.gguf QUESTION`.
+//! Talks with a model, and prints its answers as they come: `ask-host MODEL.gguf QUESTION...`.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use futures_util::TryStreamExt;
 use llm_wasi_compose::{Defaults, ENGINE, configure};
 use llm_wasi_example_host::Llm;
@@ -14,10 +14,11 @@ use wasmtime::component::Component;
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let usage = "expected a model and a question: ask-host MODEL.gguf QUESTION";
+    let usage = "expected a model and questions: ask-host MODEL.gguf QUESTION...";
     let mut arguments = std::env::args().skip(1);
     let path = arguments.next().context(usage)?;
-    let question = arguments.next().context(usage)?;
+    let questions: Vec<_> = arguments.collect();
+    ensure!(!questions.is_empty(), usage);
 
     let preload: Preload = format!("default:GGML:AUTO:{path}").parse()?;
     let models = Registry::with_default_backends().preload(preload).build();
@@ -30,23 +31,35 @@ async fn main() -> Result<()> {
     let engine = configure(ENGINE, &defaults.component()?)?;
     let llm = Llm::start(&Component::new(&Engine::default(), engine)?, models)?;
 
-    let stream = llm.call(move |host, store| {
+    let conversation = llm.call(|host, store| {
         let options = ModelOptions {
             context_length: None,
         };
         let models = host.llm_wasi_llm_models();
         let model = models.model().call_open(&mut *store, None, options)??;
-        let generation = host.llm_wasi_llm_generation();
-        Ok(generation.call_stream_chat(store, model, &[user(question)], &NO_OPTIONS)??)
+        let conversations = host.llm_wasi_llm_generation().conversation();
+        Ok(conversations.call_begin(store, model, &[], &NO_OPTIONS)??)
     });
-    let mut events = pin!(llm.events(stream.await?));
-    while let Some(event) = events.try_next().await? {
-        match event {
-            Event::Text(piece) => print!("{}", piece.text),
-            Event::ToolCall(call) => print!("{}({})", call.name, call.arguments),
-            Event::Finish(finish) => println!("\n{} tokens", finish.usage.generated_tokens),
+    let conversation = conversation.await?;
+    for question in questions {
+        println!("> {question}");
+        let stream = llm.call(move |host, store| {
+            let conversations = host.llm_wasi_llm_generation().conversation();
+            Ok(conversations.call_stream_answer(store, conversation, &user(question))??)
+        });
+        let mut events = pin!(llm.events(stream.await?));
+        while let Some(event) = events.try_next().await? {
+            match event {
+                Event::Text(piece) => print!("{}", piece.text),
+                Event::ToolCall(call) => print!("{}({})", call.name, call.arguments),
+                Event::Finish(finish) => {
+                    let usage = finish.usage;
+                    let new = usage.prompt_tokens - usage.cached_tokens;
+                    println!("\n({new} + {} tokens)", usage.generated_tokens);
+                }
+            }
+            std::io::stdout().flush()?;
         }
-        std::io::stdout().flush()?;
     }
     Ok(())
 }
