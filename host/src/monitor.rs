@@ -1,11 +1,12 @@
 //! What long operations tell while they run, and how they are ended early.
 
 use crate::{Error, ErrorCode};
-use std::sync::Arc;
+use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// What takes its time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Activity {
     /// A model is being loaded; counted in thousandths.
     Load,
@@ -14,7 +15,7 @@ pub enum Activity {
 }
 
 /// How far something is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     /// What.
     pub activity: Activity,
@@ -34,7 +35,11 @@ pub struct Monitor {
 struct Inner {
     listener: Option<Box<dyn Fn(Progress) + Send + Sync>>,
     interrupted: AtomicBool,
+    watchers: Mutex<Vec<Weak<Watcher>>>,
 }
+
+/// Is called at each interrupt.
+pub(crate) type Watcher = dyn Fn() + Send + Sync;
 
 impl Monitor {
     /// A monitor that calls `listener` as things proceed, on the thread that does them.
@@ -42,7 +47,7 @@ impl Monitor {
         Self {
             inner: Arc::new(Inner {
                 listener: Some(Box::new(listener)),
-                interrupted: AtomicBool::new(false),
+                ..Inner::default()
             }),
         }
     }
@@ -62,6 +67,29 @@ impl Monitor {
     /// next token, as if its text had ended.
     pub fn interrupt(&self) {
         self.inner.interrupted.store(true, Ordering::Release);
+        // A watcher may interrupt in its turn.
+        let watchers: Vec<_> = self.watchers().iter().filter_map(Weak::upgrade).collect();
+        for watcher in watchers {
+            watcher();
+        }
+    }
+
+    /// Calls `watcher` after each [`interrupt`](Self::interrupt), as long as somebody holds it: a
+    /// computation elsewhere cannot ask between steps.
+    pub(crate) fn watch(&self, watcher: &Arc<Watcher>) {
+        let mut watchers = self.watchers();
+        watchers.retain(|watcher| watcher.strong_count() > 0);
+        watchers.push(Arc::downgrade(watcher));
+    }
+
+    fn watchers(&self) -> std::sync::MutexGuard<'_, Vec<Weak<Watcher>>> {
+        let watchers = self.inner.watchers.lock();
+        watchers.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether anybody hears of progress.
+    pub(crate) fn has_listener(&self) -> bool {
+        self.inner.listener.is_some()
     }
 
     /// Takes an earlier [`interrupt`](Self::interrupt) back if nothing has followed it yet.

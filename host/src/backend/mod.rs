@@ -10,6 +10,7 @@
 //! guest's own thread.
 
 use crate::{Bytes, Error, ErrorCode, Files, Monitor, OutputDescription, Tensor};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -62,7 +63,7 @@ impl Encoding {
 }
 
 /// The kind of device that should compute.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Target {
     /// The processor.
     Cpu,
