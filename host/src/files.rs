@@ -3,8 +3,8 @@
 //! Some options of a model are paths. A guest means a path as it sees it, so each is looked for in the
 //! folders that the guest was given, and nowhere else: neither `..` nor a symbolic link leads out of them.
 
-use crate::{Error, ErrorCode};
 use crate::backend::shorten;
+use crate::{Error, ErrorCode};
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use std::fs::File;

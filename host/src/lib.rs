@@ -12,7 +12,7 @@
 //!    encoding.
 //! 4. A backend loads the model and computes. [`backend::ggml`] runs GGUF models with llama.cpp.
 //!
-//! [`runner`] puts this together with WASI to run a command component from start to exit code.
+//! [`isolate`] puts models into processes of their own. [`runner`] puts this together with WASI to run a command component from start to exit code.
 //!
 //! A guest may be wrong or hostile: nothing it passes panics, and at worst its own instance traps.
 
@@ -23,6 +23,8 @@ mod error;
 mod extension;
 mod files;
 pub mod gguf;
+#[cfg(target_os = "linux")]
+pub mod isolate;
 mod language;
 mod linker;
 mod monitor;

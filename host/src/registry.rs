@@ -33,6 +33,8 @@ pub struct RegistryBuilder {
     backends: Vec<Arc<dyn Backend>>,
     preloads: BTreeMap<String, Preload>,
     monitor: Monitor,
+    #[cfg(target_os = "linux")]
+    isolation: Option<crate::isolate::Isolation>,
 }
 
 impl RegistryBuilder {
@@ -69,9 +71,28 @@ impl RegistryBuilder {
         self
     }
 
+    /// Loads models in processes of their own.
+    #[cfg(target_os = "linux")]
+    #[must_use]
+    pub fn isolate(mut self, isolation: crate::isolate::Isolation) -> Self {
+        self.isolation = Some(isolation);
+        self
+    }
+
     /// The registry.
     #[must_use]
-    pub fn build(self) -> Registry {
+    #[cfg_attr(
+        not(target_os = "linux"),
+        expect(unused_mut, reason = "nothing isolates there")
+    )]
+    pub fn build(mut self) -> Registry {
+        #[cfg(target_os = "linux")]
+        if let Some(isolation) = self.isolation.take() {
+            let isolate = |backend| -> Arc<dyn Backend> {
+                Arc::new(crate::isolate::Isolated::new(backend, isolation.clone()))
+            };
+            self.backends = self.backends.into_iter().map(isolate).collect();
+        }
         Registry {
             inner: Arc::new(Inner {
                 backends: self.backends,

@@ -97,11 +97,7 @@ pub(super) fn read<M: DeserializeOwned>(
 }
 
 /// Reads `size` bytes in place of what `into` holds, and keeps its allocation.
-pub(super) fn read_bytes(
-    reader: &mut impl Read,
-    size: u64,
-    into: &mut Vec<u8>,
-) -> io::Result<()> {
+pub(super) fn read_bytes(reader: &mut impl Read, size: u64, into: &mut Vec<u8>) -> io::Result<()> {
     into.clear();
     let first = usize::try_from(size.min(FIRST_PIECE)).unwrap_or(0);
     into.try_reserve(first).map_err(io::Error::other)?;
