@@ -149,7 +149,12 @@ impl Worker {
     pub(super) fn died(&self, error: &io::Error) -> Error {
         self.death
             .get_or_init(|| {
-                let status = wait(&mut lock(&self.child));
+                // Who gives a wrong answer has not ended.
+                let patience = match error.kind() {
+                    io::ErrorKind::InvalidData => Duration::ZERO,
+                    _ => END,
+                };
+                let status = wait(&mut lock(&self.child), patience);
                 lock(&self.deaths).push(Instant::now());
                 let how = match status {
                     Some(status) => self.describe(status),
@@ -199,12 +204,12 @@ impl Drop for Worker {
 }
 
 /// How the process ended; `None` if it did not by itself.
-fn wait(child: &mut Child) -> Option<ExitStatus> {
+fn wait(child: &mut Child, patience: Duration) -> Option<ExitStatus> {
     let started = Instant::now();
     loop {
         match child.try_wait() {
             Ok(Some(status)) => return Some(status),
-            Ok(None) if started.elapsed() < END => thread::sleep(Duration::from_millis(5)),
+            Ok(None) if started.elapsed() < patience => thread::sleep(Duration::from_millis(5)),
             Ok(None) | Err(_) => {
                 let _ = child.kill();
                 let _ = child.wait();
