@@ -474,6 +474,86 @@ fn run_with_a_model_that_is_not_there() {
     assert_ne!(output.status.code(), Some(0), "{told}");
 }
 
+/// A program that chats; it can load a model itself.
+const CHAT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/wasm/chat.wasm");
+
+#[cfg(target_os = "linux")]
+#[test]
+fn run_with_models_in_processes_of_their_own() {
+    use llm_wasi_host::testing::TinyModel;
+    let folder = Folder::new();
+    let model = TinyModel::new();
+    model.write(folder.path("tiny.gguf")).expect("a model");
+    let expected = model.continuation(b'o', 8);
+    let preload = "default:GGML:CPU:tiny.gguf";
+    for (flags, named, own) in [
+        (&[][..], false, true),
+        (&["--isolate=no"], false, false),
+        (&["--isolate=program"], false, true),
+        (&["--isolate"], true, true),
+        (&["--isolate=all", "--worker-memory", "8192"], true, true),
+    ] {
+        for (arguments, isolated) in [(&["default"][..], named), (&["--load", "tiny.gguf"], own)] {
+            let settings = [
+                "run",
+                "--env",
+                "temp=0",
+                "--env",
+                "n_predict=8",
+                "--dir",
+                ".",
+            ];
+            let all = [
+                &settings,
+                flags,
+                &["--nn-preload", preload, CHAT],
+                arguments,
+                &["Hello"],
+            ];
+            let mut command = folder.command(&all.concat());
+            command.env("RUST_LOG", "llm_wasi_host=debug");
+            let output = command.output().expect("the program starts");
+            let told = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{told}");
+            assert!(output.stdout.starts_with(&expected), "{told}");
+            assert_eq!(
+                told.contains("has a process of its own"),
+                isolated,
+                "{flags:?}: {told}"
+            );
+        }
+    }
+    let output = folder.run(&["worker"]);
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("nothing to be started by hand"), "{told}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn run_with_a_model_that_ends_its_process() {
+    let folder = Folder::new();
+    let model = llm_wasi_host::testing::TinyModel::new();
+    model.write(folder.path("tiny.gguf")).expect("a model");
+    // Less than the program itself takes.
+    let output = folder.run(&[
+        "run",
+        "--isolate",
+        "--worker-memory",
+        "1",
+        "--nn-preload",
+        "default:GGML:CPU:tiny.gguf",
+        CHAT,
+        "default",
+        "Hello",
+    ]);
+    let told = String::from_utf8_lossy(&output.stderr);
+    // The program's own status, for an errno that it got.
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("model `default`"), "{told}");
+    assert!(told.contains("worker process"), "{told}");
+}
+
 #[test]
 fn run_with_a_model_that_is_broken() {
     let folder = Folder::new();

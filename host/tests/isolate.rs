@@ -629,6 +629,63 @@ mod ggml {
         }
     }
 
+    /// A model whose header is in order, but whose tokenizer llama.cpp leaves with an exception that nothing
+    /// catches: its vocabulary says that it has a token for each byte, and has none.
+    fn aborting() -> Vec<u8> {
+        let text = |text: &str| [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat();
+        let mut bytes = TinyModel::new().to_gguf();
+        // As long together as what they replace, so that tensors stay where they are.
+        for (old, new) in [("gpt2", "llama"), ("gpt-2", "gpt2")] {
+            let old = text(old);
+            let at = bytes
+                .windows(old.len())
+                .position(|part| part == old)
+                .unwrap();
+            bytes.splice(at..at + old.len(), text(new));
+        }
+        bytes
+    }
+
+    #[test]
+    fn a_model_that_makes_llama_cpp_abort_is_an_error() {
+        let graph = load(true, aborting(), GREEDY).unwrap();
+        let mut context = graph.init_execution_context().unwrap();
+        let error = context.set_input(0, Tensor::bytes("日本")).unwrap_err();
+        assert_eq!(error.code, ErrorCode::RuntimeError);
+        assert!(error.message.contains("SIGABRT"), "{error}");
+        // Bytes are not kept for another time.
+        let error = graph.init_execution_context().err().unwrap();
+        assert!(error.message.contains("load it again"), "{error}");
+
+        // A file is loaded again, and others compute meanwhile.
+        let folder = tempfile::tempdir().unwrap();
+        let [bad, good] = ["bad.gguf", "good.gguf"].map(|name| folder.path().join(name));
+        std::fs::write(&bad, aborting()).unwrap();
+        TinyModel::new().write(&good).unwrap();
+        let isolation = isolation();
+        let registry = builder(&isolation)
+            .preload(preload("bad", "GGML", &bad))
+            .preload(preload("good", "GGML", &good))
+            .build();
+        let open = |name| {
+            let graph = registry.load_by_name(name, Some(GREEDY)).unwrap();
+            graph.init_execution_context().unwrap()
+        };
+        let (mut bad, mut good) = (open("bad"), open("good"));
+        set(&mut *good, 0, "o");
+        good.compute_step().unwrap();
+        for _ in 0..2 {
+            let error = bad.set_input(0, Tensor::bytes("日本")).unwrap_err();
+            assert!(error.message.contains("bad.gguf"), "{error}");
+        }
+        good.compute_step().unwrap();
+        assert_eq!(
+            *good.output(0).unwrap(),
+            TinyModel::new().continuation(b'o', 2)
+        );
+        assert_eq!(isolation.restarts(), 1);
+    }
+
     #[test]
     fn an_interrupt_ends_a_text_within_a_token() {
         let monitor = Monitor::default();
@@ -805,4 +862,49 @@ fn tensors_are_the_same() {
     for named in [true, false] {
         assert!(transcript(true, named) == transcript(false, named));
     }
+}
+
+/// The library of OpenVINO loads further ones when it has read the model.
+#[cfg(feature = "openvino")]
+#[test]
+fn a_library_finds_its_plugins_in_the_sandbox() {
+    use llm_wasi_host::backend::openvino::OpenVino;
+    use llm_wasi_host::testing::TinyIr;
+    if let Err(error) = OpenVino::new().devices() {
+        assert!(std::env::var_os("CI").is_none(), "{error}");
+        eprintln!("skipped: {error}");
+        return;
+    }
+    let model = TinyIr::new()
+        .parameter("x", "f32", &[-1, 3])
+        .operator("Add", "y", "f32", &[-1, 3], &["x", "x"])
+        .result("y");
+    let transcript = |isolated: bool| {
+        let builder = Registry::with_default_backends();
+        let builder = if isolated {
+            builder.isolate(isolation().strict(true))
+        } else {
+            builder
+        };
+        let builders = vec![model.to_xml().into_bytes(), model.weights()];
+        let graph = builder
+            .build()
+            .load(builders, Encoding::OpenVino, Target::Cpu, None);
+        let mut context = graph.unwrap().init_execution_context().unwrap();
+        let input = Tensor {
+            dimensions: vec![2, 3],
+            ty: llm_wasi_host::TensorType::F32,
+            data: [1.0_f32, 2.0, 3.0, -1.0, -2.0, -3.0]
+                .iter()
+                .flat_map(|x| x.to_le_bytes())
+                .collect(),
+        };
+        context.set_input(0, input).unwrap();
+        context.compute().unwrap();
+        (
+            context.describe_output(0).unwrap(),
+            context.output(0).unwrap(),
+        )
+    };
+    assert_eq!(transcript(true), transcript(false));
 }

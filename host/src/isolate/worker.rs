@@ -92,6 +92,10 @@ impl Worker {
             }
         };
         warn(&missing);
+        tracing::debug!(
+            pid = lock(&worker.child).id(),
+            "model `{model}` has a process of its own"
+        );
         Ok(worker)
     }
 
