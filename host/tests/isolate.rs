@@ -28,6 +28,48 @@ fn worker() {
     eprintln!("{}", serve(&registry).unwrap_err());
 }
 
+/// What the host of [`host`] computes, until it is killed; it writes its worker's number to this file.
+const HOST_FILE: &str = "LLM_WASI_TEST_HOST_FILE";
+
+/// Not a test either, but the host that another test kills.
+#[test]
+#[ignore = "the host process of another test"]
+fn host() {
+    let Some(file) = std::env::var_os(HOST_FILE) else {
+        return;
+    };
+    let probed = Probed::new(isolation());
+    let mut context = probed.open("a");
+    std::fs::write(file, pid(&mut *context).to_string()).unwrap();
+    let _ = ask(&mut *context, "sleep 60000");
+}
+
+#[test]
+fn a_worker_ends_when_its_host_is_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pid");
+    let mut host = Command::new(std::env::current_exe().unwrap())
+        .args(["host", "--exact", "--ignored", "--nocapture"])
+        .env(HOST_FILE, &file)
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let until = |done: &dyn Fn() -> bool| {
+        let started = Instant::now();
+        while !done() {
+            assert!(started.elapsed() < Duration::from_secs(20));
+            thread::sleep(Duration::from_millis(5));
+        }
+    };
+    let worker = || std::fs::read_to_string(&file).ok()?.parse::<i32>().ok();
+    until(&|| worker().is_some());
+    let worker = worker().unwrap();
+    assert!(is_alive(worker));
+    host.kill().unwrap();
+    host.wait().unwrap();
+    until(&|| !is_alive(worker));
+}
+
 fn isolation() -> Isolation {
     Isolation::new([
         "worker",
@@ -293,7 +335,7 @@ fn a_worker_killed_in_a_computation_is_an_error_and_nothing_else() {
     let mut idle = graph.init_execution_context().unwrap();
     let mut context = graph.init_execution_context().unwrap();
     let first = pid(&mut *context);
-    assert_eq!(ask(&mut *idle, "read /proc/self/comm").is_ok(), true);
+    assert!(ask(&mut *idle, "read /proc/self/comm").is_ok());
     let killer = thread::spawn(move || {
         thread::sleep(Duration::from_millis(300));
         kill(first);
