@@ -20,7 +20,7 @@ pub(crate) struct IsolationArgs {
         value_name = "WHICH",
         num_args = 0..=1,
         require_equals = true,
-        default_value_t = Which::Program,
+        default_value = "program",
         default_missing_value = "all"
     )]
     isolate: Which,

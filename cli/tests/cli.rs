@@ -486,43 +486,37 @@ fn run_with_models_in_processes_of_their_own() {
     model.write(folder.path("tiny.gguf")).expect("a model");
     let expected = model.continuation(b'o', 8);
     let preload = "default:GGML:CPU:tiny.gguf";
-    for (flags, named, own) in [
-        (&[][..], false, true),
-        (&["--isolate=no"], false, false),
-        (&["--isolate=program"], false, true),
-        (&["--isolate"], true, true),
-        (&["--isolate=all", "--worker-memory", "8192"], true, true),
+    // By default only those of which the program has the bytes are isolated; host/tests/isolate.rs has these.
+    for (flags, isolated) in [
+        (&[][..], false),
+        (&["--isolate=no"], false),
+        (&["--isolate=program"], false),
+        (&["--isolate"], true),
+        (&["--isolate=all", "--worker-memory", "8192"], true),
     ] {
-        for (arguments, isolated) in [(&["default"][..], named), (&["--load", "tiny.gguf"], own)] {
-            let settings = [
-                "run",
-                "--env",
-                "temp=0",
-                "--env",
-                "n_predict=8",
-                "--dir",
-                ".",
-            ];
-            let all = [
-                &settings,
-                flags,
-                &["--nn-preload", preload, CHAT],
-                arguments,
-                &["Hello"],
-            ];
-            let mut command = folder.command(&all.concat());
-            command.env("RUST_LOG", "llm_wasi_host=debug");
-            let output = command.output().expect("the program starts");
-            let told = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "{told}");
-            assert!(output.stdout.starts_with(&expected), "{told}");
-            assert_eq!(
-                told.contains("has a process of its own"),
-                isolated,
-                "{flags:?}: {told}"
-            );
-        }
+        let settings = ["run", "--env", "temp=0", "--env", "n_predict=8"];
+        let rest = ["--nn-preload", preload, CHAT, "default", "Hello"];
+        let mut command = folder.command(&[&settings, flags, &rest].concat());
+        command.env("RUST_LOG", "llm_wasi_host=debug");
+        let output = command.output().expect("the program starts");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{told}");
+        assert!(output.stdout.starts_with(&expected), "{told}");
+        let found = told.contains("has a process of its own");
+        assert_eq!(found, isolated, "{flags:?}: {told}");
     }
+    let chat = [
+        "chat",
+        "tiny.gguf",
+        "--temp",
+        "0",
+        "--n-predict",
+        "8",
+        "--prompt",
+        "o",
+    ];
+    let isolated = folder.stdout(&[&chat[..], &["--isolate"]].concat());
+    assert_eq!(isolated, folder.stdout(&chat));
     let output = folder.run(&["worker"]);
     assert_eq!(output.status.code(), Some(1));
     let told = String::from_utf8_lossy(&output.stderr);

@@ -506,6 +506,22 @@ fn the_sandbox_holds() {
 }
 
 #[test]
+fn named_models_can_be_left_where_they_are() {
+    let probed = Probed::new(isolation().named_models(false));
+    let own = std::process::id() as i32;
+    assert_eq!(pid(&mut *probed.open("a")), own);
+    let registry = &probed.registry;
+    let of_bytes = || {
+        let graph = registry.load(vec![vec![0]], Encoding::PyTorch, Target::Cpu, None);
+        graph.unwrap().init_execution_context().unwrap()
+    };
+    let (mut one, mut other) = (of_bytes(), of_bytes());
+    assert_ne!(pid(&mut *one), own);
+    // Whose bytes are the same is not known.
+    assert_ne!(pid(&mut *one), pid(&mut *other));
+}
+
+#[test]
 fn the_environment_is_not_the_hosts() {
     let probed = Probed::new(isolation());
     let environment = ask(&mut *probed.open("a"), "environment").unwrap();
