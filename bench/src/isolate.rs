@@ -152,11 +152,11 @@ fn tokens(effort: &Effort, path: &Path) -> Result<Table> {
     }
     // Each step's time, here and there, its shortest of all rounds, and that of whole texts.
     let mut steps = [Vec::new(), Vec::new()];
-    let mut best = [[f64::INFINITY; GENERATED]; 2];
+    let mut best = [[f64::INFINITY; 2]; GENERATED];
     let mut whole = [Duration::MAX; 2];
     for _ in 0..if effort.quick { 1 } else { 10 } {
         let mut texts = [Vec::new(), Vec::new()];
-        for step in 0..GENERATED {
+        for (step, best) in best.iter_mut().enumerate() {
             for side in 0..2 {
                 let started = Instant::now();
                 contexts[side].compute_step()?;
@@ -165,7 +165,7 @@ fn tokens(effort: &Effort, path: &Path) -> Result<Table> {
                 // The first one reads the prompt.
                 if step > 0 {
                     steps[side].push(taken);
-                    best[side][step] = best[side][step].min(taken);
+                    best[side] = best[side].min(taken);
                 }
                 texts[side].extend_from_slice(&piece);
             }
@@ -180,7 +180,10 @@ fn tokens(effort: &Effort, path: &Path) -> Result<Table> {
             contexts[side].finish()?;
         }
     }
-    let shortest = best.map(|best| best[1..].iter().sum::<f64>() / (GENERATED - 1) as f64);
+    let shortest = [0, 1].map(|side| {
+        let steps = best[1..].iter().map(|best| best[side]);
+        steps.sum::<f64>() / (GENERATED - 1) as f64
+    });
     let mut medians = [0.0; 2];
     for (steps, median) in steps.iter_mut().zip(&mut medians) {
         steps.sort_by(f64::total_cmp);
