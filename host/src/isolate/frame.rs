@@ -129,7 +129,8 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let large = vec![7; 3 * ONE_PIECE];
-        for blobs in [&[][..], &[b"abc", b""], &[b"abc", &large]] {
+        let small: &[u8] = b"abc";
+        for blobs in [&[][..], &[small, b""], &[small, &large]] {
             let (message, mut bytes) = frame(blobs);
             bytes.extend(frame(&[]).1);
             let mut reader = bytes.as_slice();
