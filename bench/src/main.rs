@@ -2,7 +2,7 @@
 //!
 //! Tables, each with its targets: the time of one inference cycle, the same against the number of live
 //! contexts, sizes, the time to componentize, large tensors, a language model beside llama.cpp alone, the
-//! engine beside the host alone, start-up and memory of the program. Everything that is compared runs in this one
+//! engine beside the host alone, start-up and memory of the program, models in processes of their own. Everything that is compared runs in this one
 //! process, in turns, because a machine's speed changes from minute to minute; the shortest of many
 //! rounds counts, because everything that interferes only adds.
 
@@ -12,6 +12,8 @@ mod cycle;
 mod encode;
 mod engine;
 mod guests;
+#[cfg(target_os = "linux")]
+mod isolate;
 mod language;
 mod load;
 mod machine;
@@ -51,6 +53,10 @@ struct Arguments {
     /// Only computes with this model, by llama.cpp alone; its memory is measured from outside
     #[arg(long, value_name = "MODEL", hide = true)]
     alone: Option<PathBuf>,
+    /// Only serves as a worker process, with a backend without a model or with all
+    #[cfg(target_os = "linux")]
+    #[arg(long, value_name = "null|all", hide = true)]
+    worker: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -75,6 +81,9 @@ enum Which {
     Start,
     /// Memory with a language model; needs LLM_WASI_SMOLLM2
     Memory,
+    /// Models in processes of their own; tokens need LLM_WASI_SMOLLM2
+    #[cfg(target_os = "linux")]
+    Isolate,
     /// The start of a bundle; needs LLM_WASI_SMOLLM2
     Bundle,
 }
@@ -83,6 +92,10 @@ fn main() -> Result<()> {
     let arguments = Arguments::parse();
     if let Some(model) = &arguments.alone {
         return language::compute_alone(model);
+    }
+    #[cfg(target_os = "linux")]
+    if let Some(backends) = &arguments.worker {
+        return isolate::work(backends == "null");
     }
     let wanted = |which| arguments.only.is_empty() || arguments.only.contains(&which);
     let effort = if arguments.quick {
@@ -122,6 +135,12 @@ fn main() -> Result<()> {
     }
     if wanted(Which::Start) {
         done(process::start(&effort)?);
+    }
+    #[cfg(target_os = "linux")]
+    if wanted(Which::Isolate) {
+        for table in isolate::tables(&effort, language::model().as_deref())? {
+            done(table);
+        }
     }
     match language::model() {
         Some(model) => {

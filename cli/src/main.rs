@@ -6,6 +6,7 @@ mod commands;
 mod failure;
 mod folder;
 mod input;
+mod isolation;
 mod models;
 mod output;
 mod progress;
@@ -72,6 +73,9 @@ enum Command {
     Chat(commands::chat::Opts),
     Model(commands::model::Opts),
     Devices(commands::devices::Opts),
+    /// Serve a host as the process of a model.
+    #[command(hide = true)]
+    Worker,
 }
 
 fn main() -> ExitCode {
@@ -99,6 +103,7 @@ fn main() -> ExitCode {
         Command::Chat(opts) => opts.run(),
         Command::Model(opts) => opts.run(),
         Command::Devices(opts) => opts.run(),
+        Command::Worker => isolation::work(),
     };
     result.unwrap_or_else(|failure: Failure| failure.report())
 }

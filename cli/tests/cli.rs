@@ -474,6 +474,80 @@ fn run_with_a_model_that_is_not_there() {
     assert_ne!(output.status.code(), Some(0), "{told}");
 }
 
+/// A program that chats; it can load a model itself.
+const CHAT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/wasm/chat.wasm");
+
+#[cfg(target_os = "linux")]
+#[test]
+fn run_with_models_in_processes_of_their_own() {
+    use llm_wasi_host::testing::TinyModel;
+    let folder = Folder::new();
+    let model = TinyModel::new();
+    model.write(folder.path("tiny.gguf")).expect("a model");
+    let expected = model.continuation(b'o', 8);
+    let preload = "default:GGML:CPU:tiny.gguf";
+    // By default only those of which the program has the bytes are isolated; host/tests/isolate.rs has these.
+    for (flags, isolated) in [
+        (&[][..], false),
+        (&["--isolate=no"], false),
+        (&["--isolate=program"], false),
+        (&["--isolate"], true),
+        (&["--isolate=all", "--worker-memory", "8192"], true),
+    ] {
+        let settings = ["run", "--env", "temp=0", "--env", "n_predict=8"];
+        let rest = ["--nn-preload", preload, CHAT, "default", "Hello"];
+        let mut command = folder.command(&[&settings, flags, &rest].concat());
+        command.env("RUST_LOG", "llm_wasi_host=debug");
+        let output = command.output().expect("the program starts");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{told}");
+        assert!(output.stdout.starts_with(&expected), "{told}");
+        let found = told.contains("has a process of its own");
+        assert_eq!(found, isolated, "{flags:?}: {told}");
+    }
+    let chat = [
+        "chat",
+        "tiny.gguf",
+        "--temp",
+        "0",
+        "--n-predict",
+        "8",
+        "--prompt",
+        "o",
+    ];
+    let isolated = folder.stdout(&[&chat[..], &["--isolate"]].concat());
+    assert_eq!(isolated, folder.stdout(&chat));
+    let output = folder.run(&["worker"]);
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("nothing to be started by hand"), "{told}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn run_with_a_model_that_ends_its_process() {
+    let folder = Folder::new();
+    let model = llm_wasi_host::testing::TinyModel::new();
+    model.write(folder.path("tiny.gguf")).expect("a model");
+    // Less than the program itself takes.
+    let output = folder.run(&[
+        "run",
+        "--isolate",
+        "--worker-memory",
+        "1",
+        "--nn-preload",
+        "default:GGML:CPU:tiny.gguf",
+        CHAT,
+        "default",
+        "Hello",
+    ]);
+    let told = String::from_utf8_lossy(&output.stderr);
+    // The program's own status, for an errno that it got.
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("model `default`"), "{told}");
+    assert!(told.contains("worker process"), "{told}");
+}
+
 #[test]
 fn run_with_a_model_that_is_broken() {
     let folder = Folder::new();

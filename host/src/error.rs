@@ -1,11 +1,12 @@
 //! What can go wrong, as a backend or the registry reports it.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// The kind of failure: the cases of `llm-wasi:nn/errors.error-code`.
 ///
 /// `wasi:nn` has fewer of them; there [the nearest one](Self::in_wasi_nn) is reported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ErrorCode {
     /// The guest passed something that makes no sense.
     InvalidArgument,
@@ -95,7 +96,7 @@ impl fmt::Display for ErrorCode {
 }
 
 /// A failure, with a text a person can act on: what was expected, what was found, what may help.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message} ({code})")]
 pub struct Error {
     /// The kind of failure.

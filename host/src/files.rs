@@ -3,8 +3,8 @@
 //! Some options of a model are paths. A guest means a path as it sees it, so each is looked for in the
 //! folders that the guest was given, and nowhere else: neither `..` nor a symbolic link leads out of them.
 
-use crate::Error;
 use crate::backend::shorten;
+use crate::{Error, ErrorCode};
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use std::fs::File;
@@ -21,6 +21,8 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Debug, Default)]
 pub struct Files {
     folders: Vec<(String, PathBuf)>,
+    /// Why none opens.
+    refusal: Option<&'static str>,
 }
 
 impl Files {
@@ -29,6 +31,14 @@ impl Files {
     pub fn dir(mut self, guest: impl Into<String>, host: impl Into<PathBuf>) -> Self {
         self.folders.push((guest.into(), host.into()));
         self
+    }
+
+    /// Those of a guest whose files cannot be opened here, for this reason.
+    pub(crate) fn refused(reason: &'static str) -> Self {
+        Self {
+            folders: Vec::new(),
+            refusal: Some(reason),
+        }
     }
 
     /// Opens a file by the guest's path for it, to read it.
@@ -82,6 +92,9 @@ impl Files {
 
     /// The folder with the longest name that a path begins with, and the rest of the path.
     fn find<'a>(&'a self, path: &'a str) -> Result<(&'a Path, &'a str), Error> {
+        if let Some(reason) = self.refusal {
+            return Err(Error::new(ErrorCode::UnsupportedOperation, reason));
+        }
         let relative = trim(path);
         self.folders
             .iter()

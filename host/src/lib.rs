@@ -12,7 +12,7 @@
 //!    encoding.
 //! 4. A backend loads the model and computes. [`backend::ggml`] runs GGUF models with llama.cpp.
 //!
-//! [`runner`] puts this together with WASI to run a command component from start to exit code.
+//! [`isolate`] puts models into processes of their own. [`runner`] puts this together with WASI to run a command component from start to exit code.
 //!
 //! A guest may be wrong or hostile: nothing it passes panics, and at worst its own instance traps.
 
@@ -26,6 +26,8 @@ mod files;
 pub mod gguf;
 mod guest;
 mod held;
+#[cfg(target_os = "linux")]
+pub mod isolate;
 mod language;
 mod limits;
 mod linker;

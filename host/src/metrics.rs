@@ -5,6 +5,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -181,6 +182,12 @@ impl Default for Inner {
     }
 }
 
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
 impl Metrics {
     /// The figures in the text format of OpenMetrics, which Prometheus reads.
     pub fn encode(&self) -> String {
@@ -230,6 +237,11 @@ impl Metrics {
     /// Counts a call that exceeded a limit.
     pub(crate) fn refused(&self) {
         self.0.refused.inc();
+    }
+
+    #[cfg(target_os = "linux")]
+    pub(crate) fn worker_restarted(&self) {
+        self.0.worker_restarts.inc();
     }
 
     /// Counts a program until what it gives is dropped.

@@ -1,11 +1,12 @@
 //! What long operations tell while they run, and how they are ended early.
 
 use crate::{Error, ErrorCode};
-use std::sync::Arc;
+use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// What takes its time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Activity {
     /// A model is being loaded; counted in thousandths.
     Load,
@@ -14,7 +15,7 @@ pub enum Activity {
 }
 
 /// How far something is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     /// What.
     pub activity: Activity,
@@ -35,7 +36,11 @@ struct Inner {
     listener: Option<Box<dyn Fn(Progress) + Send + Sync>>,
     interrupted: AtomicBool,
     parent: Option<Monitor>,
+    watchers: Mutex<Vec<Weak<Watcher>>>,
 }
+
+/// Is called at each interrupt.
+pub(crate) type Watcher = dyn Fn() + Send + Sync;
 
 impl Monitor {
     /// A monitor that calls `listener` as things proceed, on the thread that does them.
@@ -43,8 +48,7 @@ impl Monitor {
         Self {
             inner: Arc::new(Inner {
                 listener: Some(Box::new(listener)),
-                interrupted: AtomicBool::new(false),
-                parent: None,
+                ..Inner::default()
             }),
         }
     }
@@ -54,9 +58,8 @@ impl Monitor {
     pub fn child(&self) -> Self {
         Self {
             inner: Arc::new(Inner {
-                listener: None,
-                interrupted: AtomicBool::new(false),
                 parent: Some(self.clone()),
+                ..Inner::default()
             }),
         }
     }
@@ -79,6 +82,34 @@ impl Monitor {
     /// next token, as if its text had ended.
     pub fn interrupt(&self) {
         self.inner.interrupted.store(true, Ordering::Release);
+        // A watcher may interrupt in its turn.
+        let watchers: Vec<_> = self.watchers().iter().filter_map(Weak::upgrade).collect();
+        for watcher in watchers {
+            watcher();
+        }
+    }
+
+    /// Calls `watcher` after each [`interrupt`](Self::interrupt), as long as somebody holds it: a
+    /// computation elsewhere cannot ask between steps.
+    pub(crate) fn watch(&self, watcher: &Arc<Watcher>) {
+        let mut watchers = self.watchers();
+        watchers.retain(|watcher| watcher.strong_count() > 0);
+        watchers.push(Arc::downgrade(watcher));
+        drop(watchers);
+        if let Some(parent) = &self.inner.parent {
+            parent.watch(watcher);
+        }
+    }
+
+    fn watchers(&self) -> std::sync::MutexGuard<'_, Vec<Weak<Watcher>>> {
+        let watchers = self.inner.watchers.lock();
+        watchers.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether anybody hears of progress.
+    pub(crate) fn has_listener(&self) -> bool {
+        let parent = self.inner.parent.as_ref();
+        self.inner.listener.is_some() || parent.is_some_and(Self::has_listener)
     }
 
     /// Takes an earlier [`interrupt`](Self::interrupt) back if nothing has followed it yet.

@@ -44,6 +44,8 @@ pub struct RegistryBuilder {
     scheduling: Scheduling,
     limits: Limits,
     keep_models: bool,
+    #[cfg(target_os = "linux")]
+    isolation: Option<crate::isolate::Isolation>,
 }
 
 impl RegistryBuilder {
@@ -103,10 +105,30 @@ impl RegistryBuilder {
         self
     }
 
+    /// Loads models in processes of their own.
+    #[cfg(target_os = "linux")]
+    #[must_use]
+    pub fn isolate(mut self, isolation: crate::isolate::Isolation) -> Self {
+        self.isolation = Some(isolation);
+        self
+    }
+
     /// The registry.
     #[must_use]
-    pub fn build(self) -> Registry {
+    #[cfg_attr(
+        not(target_os = "linux"),
+        expect(unused_mut, reason = "nothing isolates there")
+    )]
+    pub fn build(mut self) -> Registry {
         let metrics = Metrics::default();
+        #[cfg(target_os = "linux")]
+        if let Some(mut isolation) = self.isolation.take() {
+            isolation.metrics = metrics.clone();
+            let isolate = |backend| -> Arc<dyn Backend> {
+                Arc::new(crate::isolate::Isolated::new(backend, isolation.clone()))
+            };
+            self.backends = self.backends.into_iter().map(isolate).collect();
+        }
         Registry {
             guest: Arc::new(Guest::new(self.limits.clone(), metrics.clone())),
             monitor: self.monitor.clone(),

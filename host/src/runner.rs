@@ -164,6 +164,14 @@ impl RunnerBuilder {
         self
     }
 
+    /// Loads models in processes of their own.
+    #[cfg(target_os = "linux")]
+    #[must_use]
+    pub fn isolate(mut self, isolation: crate::isolate::Isolation) -> Self {
+        self.registry = self.registry.isolate(isolation);
+        self
+    }
+
     /// Replaces backends, named models and monitor; later calls of [`preload`](Self::preload) and
     /// [`monitor`](Self::monitor) add to it.
     #[must_use]

@@ -2,6 +2,7 @@
 
 use crate::Error;
 use crate::backend::ExecutionContext;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use std::sync::Arc;
 pub type Bytes = Arc<Vec<u8>>;
 
 /// Type of one element.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum TensorType {
     /// IEEE 754 half precision.
     F16,
@@ -125,7 +126,7 @@ impl SharedTensor {
 }
 
 /// What an output is, without its elements.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutputDescription {
     /// Size of each dimension, outermost first.
     pub dimensions: Vec<u32>,

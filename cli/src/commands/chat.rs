@@ -10,6 +10,7 @@
 mod terminal;
 
 use crate::failure::Failure;
+use crate::isolation::IsolationArgs;
 use crate::{models, progress};
 use clap::Args;
 use llm_wasi_componentize::{Options, componentize};
@@ -77,6 +78,9 @@ pub(crate) struct Opts {
     /// Use the chat template in this file, not the model's own.
     #[arg(long, value_name = "FILE")]
     chat_template: Option<PathBuf>,
+
+    #[command(flatten)]
+    isolation: IsolationArgs,
 }
 
 const EXAMPLES: &str = "\
@@ -160,11 +164,14 @@ impl Opts {
             paths,
             configuration: None,
         };
-        let ended = Runner::builder()
+        let runner = Runner::builder()
             .arg(MODEL)
             .env(SETTINGS, settings.to_string())
             .preload(preload)
-            .monitor(monitor.clone())
+            .monitor(monitor.clone());
+        let ended = self
+            .isolation
+            .apply(runner)?
             .build()
             .and_then(|runner| match on_terminal {
                 true => {

@@ -5,6 +5,7 @@ use crate::bundles::prepare::{Prepared, prepare};
 use crate::commands::componentize::tell;
 use crate::failure::Failure;
 use crate::input::Input;
+use crate::isolation::IsolationArgs;
 use crate::serving::{instances, metrics, timings};
 use crate::wasmedge::WasmEdgeArgs;
 use crate::{bundles, models, progress};
@@ -94,6 +95,9 @@ pub(crate) struct Opts {
     /// Read all of a bundle and of its unpacked models, and check every digest.
     #[arg(long)]
     verify: bool,
+
+    #[command(flatten)]
+    isolation: IsolationArgs,
 
     #[command(flatten)]
     wasmedge: WasmEdgeArgs,
@@ -248,6 +252,7 @@ impl Opts {
             .arg(program_name(input))
             .args(args)
             .monitor(progress::monitor());
+        runner = self.isolation.apply(runner)?;
         for (key, value) in &self.envs {
             runner = runner.env(key, value);
         }

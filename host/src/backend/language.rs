@@ -2,9 +2,10 @@
 //! [`ExecutionContext::language`](super::ExecutionContext::language) give it.
 
 use crate::Error;
+use serde::{Deserialize, Serialize};
 
 /// What is known of a language model.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LanguageDescription {
     /// Its architecture, such as `llama`.
     pub architecture: String,
@@ -31,7 +32,7 @@ pub struct LanguageDescription {
 }
 
 /// A token that could have been chosen.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Candidate {
     /// The token.
     pub token: u32,
@@ -42,7 +43,7 @@ pub struct Candidate {
 }
 
 /// What a computation has cost so far, in tokens.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenUsage {
     /// How many the prompt has.
     pub prompt: u32,

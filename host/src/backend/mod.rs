@@ -13,6 +13,7 @@ use crate::metrics::Metrics;
 use crate::{
     Bytes, Error, ErrorCode, Files, Limits, Monitor, OutputDescription, Scheduling, Tensor,
 };
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -66,7 +67,7 @@ impl Encoding {
 }
 
 /// The kind of device that should compute.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Target {
     /// The processor.
     Cpu,

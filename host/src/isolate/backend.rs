@@ -1,0 +1,219 @@
+//! A backend whose models are in processes of their own.
+
+use super::Isolation;
+use super::graph::IsolatedGraph;
+use super::message::Load;
+use super::supervisor::Supervisor;
+use crate::Error;
+use crate::backend::{Backend, Device, Encoding, Graph, LoadRequest, Source, Target};
+use crate::gguf::Part;
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+/// What a model of bytes is called in messages.
+const OF_BYTES: &str = "the program's own";
+
+/// Stands in for a backend. It has its name and its formats; what it loads is in a worker.
+pub struct Isolated {
+    backend: Arc<dyn Backend>,
+    isolation: Isolation,
+    models: Mutex<HashMap<Model, Arc<Supervisor>>>,
+}
+
+/// What makes two models one. Options do not: a backend has a model in memory once, whatever they are.
+#[derive(PartialEq, Eq, Hash)]
+struct Model {
+    files: Vec<(PathBuf, u64, Option<SystemTime>)>,
+    target: Target,
+}
+
+impl Isolated {
+    /// The backend with this isolation. A worker needs a backend of the same name.
+    pub fn new(backend: Arc<dyn Backend>, isolation: Isolation) -> Self {
+        Self {
+            backend,
+            isolation,
+            models: Mutex::default(),
+        }
+    }
+
+    /// What starts the workers of these files.
+    fn supervisor(&self, paths: &[PathBuf], target: Target) -> Result<Arc<Supervisor>, Error> {
+        let files = paths.iter().map(|path| {
+            let describe =
+                |error: std::io::Error| Error::invalid(format!("{}: {error}", path.display()));
+            let metadata = path.metadata().map_err(describe)?;
+            let canonical = path.canonicalize().map_err(describe)?;
+            Ok((canonical, metadata.len(), metadata.modified().ok()))
+        });
+        let model = Model {
+            files: files.collect::<Result<_, Error>>()?,
+            target,
+        };
+        let mut models = self.models.lock().unwrap_or_else(PoisonError::into_inner);
+        models.retain(|known, supervisor| *known == model || !supervisor.is_idle());
+        let new = || {
+            let name = paths.first().and_then(|path| path.file_name());
+            let name = name.unwrap_or_default().to_string_lossy().into_owned();
+            Arc::new(self.new_supervisor(name, target, readable(paths), false))
+        };
+        Ok(models.entry(model).or_insert_with(new).clone())
+    }
+
+    fn new_supervisor(
+        &self,
+        model: String,
+        target: Target,
+        readable: Vec<PathBuf>,
+        scratch: bool,
+    ) -> Supervisor {
+        let backend = self.backend.name().to_owned();
+        Supervisor::new(
+            self.isolation.clone(),
+            model,
+            backend,
+            target,
+            readable,
+            scratch,
+        )
+    }
+}
+
+impl Backend for Isolated {
+    fn name(&self) -> &str {
+        self.backend.name()
+    }
+
+    fn encodings(&self) -> &[Encoding] {
+        self.backend.encodings()
+    }
+
+    fn recognizes(&self, start: &[u8]) -> bool {
+        self.backend.recognizes(start)
+    }
+
+    fn devices(&self) -> Result<Vec<Device>, Error> {
+        self.backend.devices()
+    }
+
+    fn load(&self, request: LoadRequest<'_>) -> Result<Arc<dyn Graph>, Error> {
+        let is_named = matches!(request.source, Source::Files(_));
+        if is_named && !self.isolation.named_models {
+            return self.backend.load(request);
+        }
+        let mut load = Load {
+            files: None,
+            target: request.target,
+            configurations: request
+                .configurations
+                .iter()
+                .map(|text| (*text).to_owned())
+                .collect(),
+            progress: request.monitor.has_listener(),
+            guest: request.guest,
+            parallel: request.scheduling.parallel,
+            queue: request.scheduling.queue,
+            prompt_tokens: request.limits.prompt_tokens,
+            options: request.limits.options,
+        };
+        let (supervisor, bytes) = match request.source {
+            Source::Files(paths) => {
+                let paths: Vec<PathBuf> = paths
+                    .into_iter()
+                    .map(|path| std::path::absolute(&path).unwrap_or(path))
+                    .collect();
+                load.files = Some(paths.iter().map(|path| path.as_path().into()).collect());
+                (self.supervisor(&paths, request.target)?, Vec::new())
+            }
+            Source::Bytes(builders) => {
+                let name = OF_BYTES.to_owned();
+                let supervisor = self.new_supervisor(name, request.target, Vec::new(), true);
+                (Arc::new(supervisor), builders)
+            }
+        };
+        IsolatedGraph::load(supervisor, load, bytes, request.monitor)
+    }
+}
+
+/// The files that belong to a model: those that are named, and those that a backend finds beside them.
+fn readable(paths: &[PathBuf]) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    for path in paths {
+        all.push(path.clone());
+        let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        if let Some(part) = Part::parse(name) {
+            let others = (1..=part.count.min(10_000)).filter(|number| *number != part.number);
+            all.extend(others.map(|number| path.with_file_name(part.file(number))));
+        } else if !name.ends_with(".gguf") && path.is_file() {
+            all.extend(beside(path, name));
+        }
+    }
+    all
+}
+
+/// The data of `model.onnx` are in `model.onnx_data`, `model.onnx.data` or `model.data`, say, and those of
+/// `model.xml` in `model.bin`.
+fn beside(path: &Path, name: &str) -> Vec<PathBuf> {
+    let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+    let belongs = |other: &str| {
+        let with_point = other
+            .strip_prefix(stem)
+            .is_some_and(|rest| rest.starts_with('.'));
+        other != name && (with_point || other.starts_with(name))
+    };
+    let folder = path.parent().map(Path::read_dir);
+    folder
+        .and_then(Result::ok)
+        .into_iter()
+        .flatten()
+        .filter_map(Result::ok)
+        .filter(|file| file.file_name().to_str().is_some_and(belongs))
+        .map(|file| file.path())
+        .filter(|path| path.is_file())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_belongs_to_a_model_is_readable() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in [
+            "a.onnx",
+            "a.onnx_data",
+            "a.onnx.data",
+            "a.data",
+            "ab.onnx",
+            "secret",
+            "m.xml",
+            "m.bin",
+            "g.gguf",
+            "g.key",
+        ] {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        let names = |model: &str| {
+            let mut names: Vec<_> = readable(&[folder.path().join(model)])
+                .iter()
+                .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
+                .collect();
+            names.sort();
+            names
+        };
+        assert_eq!(
+            names("a.onnx"),
+            ["a.data", "a.onnx", "a.onnx.data", "a.onnx_data"]
+        );
+        assert_eq!(names("m.xml"), ["m.bin", "m.xml"]);
+        assert_eq!(names("g.gguf"), ["g.gguf"]);
+        assert_eq!(
+            names("s-00001-of-00002.gguf"),
+            ["s-00001-of-00002.gguf", "s-00002-of-00002.gguf"]
+        );
+    }
+}

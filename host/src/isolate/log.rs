@@ -1,0 +1,125 @@
+//! What a worker writes to its standard streams.
+//!
+//! Standard error goes to `tracing`, target `worker`, with the model's name. Lines that begin with a level come
+//! from the worker's own `tracing` and keep theirs. All others are what a library says by itself: the last ones are
+//! kept, since a library that aborts says why there. Standard output is the host's.
+
+use std::collections::VecDeque;
+use std::io::{self, BufRead, BufReader, Read};
+use std::process::{ChildStderr, ChildStdout};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::Builder;
+use std::time::Duration;
+
+/// The longest line.
+const LINE: u64 = 8 << 10;
+/// How many lines are kept.
+const KEPT: usize = 3;
+/// How many characters of them are quoted.
+const QUOTED: usize = 500;
+
+/// The end of a worker's log.
+pub(super) struct Log {
+    last: Arc<Mutex<VecDeque<String>>>,
+    ended: Mutex<Receiver<()>>,
+}
+
+impl Log {
+    /// Follows a worker's streams.
+    pub(super) fn follow(
+        model: &str,
+        stdout: Option<ChildStdout>,
+        stderr: Option<ChildStderr>,
+    ) -> io::Result<Self> {
+        if let Some(mut stdout) = stdout {
+            Builder::new().name("worker-output".into()).spawn(move || {
+                // A reader that went away ends no computation.
+                let _ = io::copy(&mut stdout, &mut io::stdout());
+            })?;
+        }
+        let last: Arc<Mutex<VecDeque<String>>> = Arc::default();
+        let (end, ended) = channel();
+        if let Some(stderr) = stderr {
+            let (last, model) = (last.clone(), model.to_owned());
+            Builder::new().name("worker-log".into()).spawn(move || {
+                let _end = end;
+                lines(stderr, |line| {
+                    if !tell(&model, line) {
+                        let mut last = lock(&last);
+                        last.push_back(line.to_owned());
+                        let surplus = last.len().saturating_sub(KEPT);
+                        last.drain(..surplus);
+                    }
+                });
+            })?;
+        }
+        Ok(Self {
+            last,
+            ended: Mutex::new(ended),
+        })
+    }
+
+    /// The last words of a worker that has ended; empty if there are none.
+    pub(super) fn last_words(&self) -> String {
+        // Until all is read, or something else has the other end of the pipe.
+        let _ = lock(&self.ended).recv_timeout(Duration::from_millis(500));
+        let lines: Vec<_> = lock(&self.last).iter().cloned().collect();
+        lines.join("; ").chars().take(QUOTED).collect()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Calls `each` with every line that is not empty, without control characters.
+fn lines(stream: impl Read, mut each: impl FnMut(&str)) {
+    let mut reader = BufReader::new(stream);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match (&mut reader).take(LINE).read_until(b'\n', &mut line) {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+        let text = String::from_utf8_lossy(&line);
+        let text: String = text.chars().filter(|c| !c.is_control()).collect();
+        if !text.trim().is_empty() {
+            each(text.trim());
+        }
+    }
+}
+
+/// Passes a line on. Whether it was one of the worker's own.
+fn tell(model: &str, line: &str) -> bool {
+    let (level, rest) = line.split_once(' ').unwrap_or((line, ""));
+    match level {
+        "ERROR" => tracing::error!(target: "worker", model, "{rest}"),
+        "WARN" => tracing::warn!(target: "worker", model, "{rest}"),
+        "INFO" => tracing::info!(target: "worker", model, "{rest}"),
+        "DEBUG" => tracing::debug!(target: "worker", model, "{rest}"),
+        "TRACE" => tracing::trace!(target: "worker", model, "{rest}"),
+        _ => {
+            tracing::warn!(target: "worker", model, "{line}");
+            return false;
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_bounded_and_without_control_characters() {
+        let mut found = Vec::new();
+        let text = [b"a\x1b[31mb\r\n\n \nc\xff".as_slice(), &[b'd'; 10_000]].concat();
+        lines(text.as_slice(), |line| found.push(line.to_owned()));
+        assert_eq!(found[0], "a[31mb");
+        assert!(found[1].starts_with("c\u{fffd}dd"), "{}", found[1]);
+        assert_eq!(found.len(), 3);
+        assert!(found.iter().all(|line| line.len() as u64 <= LINE + 2));
+    }
+}

@@ -1,0 +1,165 @@
+//! What a worker may still do once it knows its model: read the model's files, and compute.
+//!
+//! | what | by |
+//! |---|---|
+//! | no file but those of [`readable`] and the model's, none to be written or run | Landlock |
+//! | no network | seccomp, and Landlock |
+//! | no other process, nothing that changes files | seccomp |
+//!
+//! It is entered when the backend's library is loaded, and before the model's first byte is read. Files that
+//! libraries load later are in their folders.
+
+use super::syscalls;
+use crate::{Error, ErrorCode};
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, LandlockStatus,
+    RestrictSelfAttr, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
+    path_beneath_rules,
+};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// What libraries read of the system, by everyone who has it: their own folders, and what the processor is.
+const SYSTEM: [&str; 16] = [
+    "/etc/ld.so.cache",
+    "/etc/localtime",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/nix/store",
+    "/proc/cpuinfo",
+    "/proc/meminfo",
+    "/proc/self",
+    "/proc/stat",
+    "/proc/sys/vm",
+    "/sys/devices/system",
+    "/sys/fs/cgroup",
+    "/usr/lib",
+    "/usr/lib64",
+    "/usr/local/lib",
+];
+
+/// What drivers of GPUs read.
+const DRIVERS: [&str; 6] = [
+    "/etc/OpenCL",
+    "/etc/vulkan",
+    "/proc/driver",
+    "/sys",
+    "/usr/share",
+    "/usr/local/cuda",
+];
+
+/// Devices that everyone may have.
+const DEVICES: [&str; 4] = ["/dev/null", "/dev/random", "/dev/urandom", "/dev/zero"];
+
+/// GPUs. Others of NVIDIA have numbers.
+const GPUS: [&str; 3] = ["/dev/dri", "/dev/dxg", "/dev/kfd"];
+
+/// What a worker needs.
+pub(super) struct Needs {
+    /// The model's files.
+    pub(super) model: Vec<PathBuf>,
+    /// A folder for files of its own.
+    pub(super) scratch: Option<PathBuf>,
+    /// Whether a GPU computes.
+    pub(super) gpu: bool,
+}
+
+/// Restricts this process for ever. Gives what the system cannot enforce; fails at that if `strict`.
+pub(super) fn enter(needs: &Needs, strict: bool) -> Result<Vec<String>, Error> {
+    let mut missing = Vec::new();
+    match restrict_files(needs) {
+        Ok(found) => missing.extend(found),
+        Err(error) => missing.push(format!("files and TCP, by Landlock ({error})")),
+    }
+    if let Err(error) = syscalls::refuse(needs.scratch.is_some(), needs.gpu) {
+        missing.push(format!("network and processes, by seccomp ({error})"));
+    }
+    if strict && !missing.is_empty() {
+        return Err(Error::new(
+            ErrorCode::Security,
+            format!(
+                "expected a system that can restrict what a worker process does, since that was asked for; \
+                 missing: {}. Use a newer kernel, or isolation that is not strict",
+                missing.join("; ")
+            ),
+        ));
+    }
+    Ok(missing)
+}
+
+fn restrict_files(needs: &Needs) -> Result<Option<String>, RulesetError> {
+    // Kernels that have less enforce less.
+    let known = ABI::V6;
+    let read = AccessFs::ReadFile | AccessFs::ReadDir;
+    let write = read | AccessFs::WriteFile;
+    let gpus = if needs.gpu { gpus() } else { Vec::new() };
+    let drivers: &[&str] = if needs.gpu { &DRIVERS } else { &[] };
+    let scratch: BitFlags<AccessFs> = AccessFs::from_all(known) & !AccessFs::Execute;
+    let status = Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(known))?
+        .handle_access(AccessNet::from_all(known))?
+        .scope(Scope::from_all(known))?
+        .create()?
+        .add_rules(path_beneath_rules(SYSTEM, read))?
+        .add_rules(path_beneath_rules(drivers, read))?
+        .add_rules(path_beneath_rules(libraries(), read))?
+        .add_rules(path_beneath_rules(&needs.model, read))?
+        .add_rules(path_beneath_rules(DEVICES, write))?
+        .add_rules(path_beneath_rules(gpus, write | AccessFs::IoctlDev))?
+        .add_rules(path_beneath_rules(&needs.scratch, scratch))?
+        .all_threads(true)?
+        .restrict_self()?;
+    let threads = threads();
+    if threads > 1 && !status.all_threads {
+        tracing::debug!(
+            "{} threads of libraries were there before Landlock",
+            threads - 1
+        );
+    }
+    Ok(match (status.ruleset, status.landlock) {
+        (RulesetStatus::NotEnforced, _) => Some(
+            "files and TCP, by Landlock, which this kernel does not have or has switched off"
+                .into(),
+        ),
+        (_, LandlockStatus::Available { effective_abi, .. }) if effective_abi < known => {
+            Some(format!(
+                "a part of files, TCP and signals, by Landlock, of which this kernel has version {effective_abi:?}"
+            ))
+        }
+        _ => None,
+    })
+}
+
+/// The folders of the libraries that are loaded: they load others from there.
+fn libraries() -> BTreeSet<PathBuf> {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let own = std::env::current_exe().unwrap_or_default();
+    let files = maps.lines().filter_map(|line| {
+        let path = Path::new(&line[line.find('/')?..]);
+        let name = path.file_name()?.to_str()?;
+        let is_library = name.ends_with(".so") || name.contains(".so.");
+        (is_library && path != own).then(|| path.parent()).flatten()
+    });
+    files
+        // The root is everything.
+        .filter(|folder| folder.parent().is_some())
+        .map(Path::to_path_buf)
+        .collect()
+}
+
+fn gpus() -> Vec<PathBuf> {
+    let devices = Path::new("/dev").read_dir().into_iter().flatten();
+    let nvidia = devices
+        .filter_map(Result::ok)
+        .filter(|file| file.file_name().to_string_lossy().starts_with("nvidia"))
+        .map(|file| file.path());
+    nvidia.chain(GPUS.map(PathBuf::from)).collect()
+}
+
+fn threads() -> usize {
+    Path::new("/proc/self/task")
+        .read_dir()
+        .map_or(1, Iterator::count)
+}

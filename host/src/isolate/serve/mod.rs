@@ -1,0 +1,175 @@
+//! The worker process: the real backends, behind sockets.
+//!
+//! 1. It gets ready: ends with the host, has its limits, loads the backend's library, enters the sandbox.
+//! 2. Each graph and each context gets a thread of its own ([`graph`], [`context`]), which reads its socket.
+//! 3. The first thread hears of new ones and of interrupts, and ends the process when the host is gone.
+
+mod calls;
+mod context;
+mod graph;
+
+use super::frame;
+use super::message::{BUILD, Command, Hello, Welcome};
+use super::sandbox::{self, Needs};
+use super::stream::Receiver;
+use crate::backend::{Backend, Target};
+use crate::{Error, ErrorCode, Registry};
+use graph::Served;
+use rustix::process::{
+    Resource, Rlimit, Signal, getpid, kill_process, set_parent_process_death_signal, setrlimit,
+};
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Weak};
+use std::thread::Builder;
+
+/// What a thread that computes has for its stack, as in the host. Only what is used takes memory.
+const STACK: usize = 16 << 20;
+
+/// Serves a host as a worker with these backends: what a program does that an
+/// [`Isolation`](super::Isolation) starts. It comes back only where no host has started it.
+///
+/// It uses standard input, which is a socket here, and ends the process. Backends must not be isolated in
+/// their turn; named models do not count.
+pub fn serve(registry: &Registry) -> Result<(), Error> {
+    let wrong = |error: io::Error| {
+        Error::invalid(format!(
+            "expected a host that has started this process as the worker of a model, found something else \
+             ({error}): this is nothing to be started by hand"
+        ))
+    };
+    let control = control().map_err(wrong)?;
+    let mut control = Receiver::new(control);
+    let hello = frame::read::<Hello>(&mut control).map_err(wrong)?;
+    let Some((hello, _)) = hello else { end() };
+    let welcome = prepare(&hello, registry);
+    let is_ready = welcome.is_ok();
+    let sent = frame::write::<Welcome>(control.stream(), &welcome, &[]);
+    if sent.is_ok() && is_ready {
+        let backend = Arc::new(ServedBackend {
+            registry: registry.clone(),
+            name: hello.backend,
+        });
+        // Whatever it is, there is no host any more that could be told.
+        let _ = listen(&mut control, &backend);
+    }
+    end()
+}
+
+/// The backend of this worker.
+struct ServedBackend {
+    registry: Registry,
+    name: String,
+}
+
+impl ServedBackend {
+    fn get(&self) -> Result<&dyn Backend, Error> {
+        find(&self.registry, &self.name)
+    }
+}
+
+fn find<'r>(registry: &'r Registry, name: &str) -> Result<&'r dyn Backend, Error> {
+    let found = registry.backends().find(|backend| backend.name() == name);
+    found.ok_or_else(|| {
+        Error::new(
+            ErrorCode::RuntimeError,
+            format!("expected a worker process with the backend {name}, found one without"),
+        )
+    })
+}
+
+/// The socket to the host.
+fn control() -> io::Result<UnixStream> {
+    let input = io::stdin().as_fd().try_clone_to_owned()?;
+    rustix::net::sockopt::socket_type(&input)?;
+    Ok(input.into())
+}
+
+/// Gets ready for a model that may do anything.
+fn prepare(hello: &Hello, registry: &Registry) -> Welcome {
+    let failed = |what: &str, error: &dyn std::fmt::Display| {
+        Error::new(ErrorCode::RuntimeError, format!("{what}: {error}"))
+    };
+    if hello.build != BUILD {
+        return Err(failed(
+            "expected a worker process of the host's version",
+            &format!("the host has {}, the worker {BUILD}", hello.build),
+        ));
+    }
+    // The socket ends with the host as well, but only who listens hears of that.
+    if let Err(error) = set_parent_process_death_signal(Some(Signal::KILL)) {
+        tracing::debug!("{error}");
+    }
+    let limit = |resource, bytes| {
+        let limit = Rlimit {
+            current: Some(bytes),
+            maximum: Some(bytes),
+        };
+        setrlimit(resource, limit)
+    };
+    // A model that ends its worker should not fill the disk with each attempt.
+    limit(Resource::Core, 0).map_err(|error| failed("core files", &error))?;
+    if let Some(bytes) = hello.memory {
+        limit(Resource::As, bytes).map_err(|error| failed("the memory limit", &error))?;
+    }
+    // Loads the library. If there is none, loading the model says so.
+    let devices = find(registry, &hello.backend)?
+        .devices()
+        .unwrap_or_default();
+    let needs = Needs {
+        model: hello.readable.iter().cloned().map(Into::into).collect(),
+        scratch: hello.scratch.clone().map(Into::into),
+        gpu: hello.target != Target::Cpu && devices.iter().any(|device| device.kind.is_gpu()),
+    };
+    sandbox::enter(&needs, hello.strict)
+}
+
+fn listen(control: &mut Receiver, backend: &Arc<ServedBackend>) -> io::Result<()> {
+    let mut graphs: HashMap<u64, Weak<Served>> = HashMap::new();
+    while let Some((command, _)) = frame::read::<Command>(control)? {
+        match command {
+            Command::Graph { graph } => {
+                let stream = control.passed()?;
+                let served = Arc::new(Served::new());
+                graphs.retain(|_, served| served.strong_count() > 0);
+                graphs.insert(graph, Arc::downgrade(&served));
+                let backend = backend.clone();
+                run("graph", move || graph::serve(&served, &backend, stream))?;
+            }
+            Command::Context { graph } => {
+                let stream = control.passed()?;
+                // Without a graph, the stream that ends here says so.
+                if let Some(served) = graphs.get(&graph).and_then(Weak::upgrade) {
+                    run("context", move || context::serve(&served, stream))?;
+                }
+            }
+            Command::Interrupt { graph, call } => {
+                if let Some(served) = graphs.get(&graph).and_then(Weak::upgrade) {
+                    served.interrupt(call);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Runs `serve` on a thread. A stream that fails has lost its host.
+fn run(name: &str, serve: impl FnOnce() -> io::Result<()> + Send + 'static) -> io::Result<()> {
+    let thread = Builder::new().name(name.to_owned()).stack_size(STACK);
+    thread.spawn(|| {
+        if let Err(error) = serve() {
+            tracing::debug!("the host is gone: {error}");
+        }
+    })?;
+    Ok(())
+}
+
+/// Ends the process at once: other threads may be in the midst of a computation, where what runs at the end of
+/// a program does not expect them.
+fn end() -> ! {
+    let _ = kill_process(getpid(), Signal::KILL);
+    // A sandbox may forbid signals.
+    std::process::abort()
+}
