@@ -55,8 +55,8 @@ fn add_inference<T: 'static>(
         "[static]execution-context.open",
         move |mut store: StoreContextMut<'_, T>, (graph,): (Resource<GraphResource>,)| {
             let mut view = get(store.data_mut());
-            let graph = view.table.get(&graph)?.graph.clone();
-            let result = match Held::open(view.registry, &graph) {
+            let held = Held::open(view.registry, view.table.get(&graph)?);
+            let result = match held {
                 Ok(context) => Ok(view.table.push(Context { context })?),
                 Err(error) => Err(view.extension_error("open", error)?),
             };

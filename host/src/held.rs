@@ -1,12 +1,13 @@
 //! A guest's context, and how it computes.
 
-use crate::backend::{ExecutionContext, Graph, Steps};
+use crate::backend::{ExecutionContext, Steps};
 use crate::guest::{Kind, Permit};
+use crate::linker::GraphResource;
 use crate::{Error, ErrorCode, Phase, Registry};
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, spawn_blocking};
+use tracing::Instrument;
 
 type Boxed = Box<dyn ExecutionContext>;
 
@@ -16,6 +17,8 @@ pub(crate) struct Held {
     /// The longest computation.
     limit: Option<Duration>,
     registry: Registry,
+    /// The number of its graph.
+    graph: u64,
     _permit: Permit,
 }
 
@@ -30,10 +33,11 @@ enum Place {
 
 impl Held {
     /// Makes a context of a guest.
-    pub(crate) fn open(registry: &Registry, graph: &Arc<dyn Graph>) -> Result<Self, Error> {
+    pub(crate) fn open(registry: &Registry, graph: &GraphResource) -> Result<Self, Error> {
         let permit = registry.guest().hold(Kind::Contexts, 1)?;
         Ok(Self {
-            place: Place::Here(graph.init_execution_context()?),
+            place: Place::Here(graph.graph.init_execution_context()?),
+            graph: graph.number,
             limit: registry.guest().limits.compute_time,
             registry: registry.clone(),
             _permit: permit,
@@ -58,6 +62,12 @@ impl Held {
 
     /// Has the context compute while other guests run on this thread.
     pub(crate) async fn compute(&mut self, steps: Steps) -> Result<(), Error> {
+        let guest = self.registry.guest().number;
+        let span = tracing::debug_span!("compute", guest, graph = self.graph, ?steps);
+        self.compute_here(steps).instrument(span).await
+    }
+
+    async fn compute_here(&mut self, steps: Steps) -> Result<(), Error> {
         self.come_back().await;
         let limit = self.limit;
         // Language models tell prompts and tokens apart themselves.

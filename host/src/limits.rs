@@ -56,8 +56,9 @@ impl Default for Limits {
             table_elements: 1_000_000,
             instances: 1000,
             resources: 100_000,
-            graphs: 64,
-            contexts: 256,
+            // Programs of the old interface cannot give them back.
+            graphs: 10_000,
+            contexts: 10_000,
             tensor: GIB,
             tensors: 4 * GIB,
             name: 4 * KIB,

@@ -4,6 +4,7 @@ use crate::backend::Graph;
 use crate::guest::{Kind, Permit};
 use crate::{Error, Registry, asynchronous, extension, wasi_nn};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use wasmtime::component::{HasData, Linker, ResourceTable};
 
 /// What the host's functions need of a store.
@@ -18,6 +19,8 @@ pub struct NnView<'a> {
 #[allow(unreachable_pub, reason = "the generated bindings name it")]
 pub struct GraphResource {
     pub(crate) graph: Arc<dyn Graph>,
+    /// For the log: no other one has it.
+    pub(crate) number: u64,
     _permit: Permit,
 }
 
@@ -27,9 +30,13 @@ impl GraphResource {
         registry: &Registry,
         load: impl FnOnce(&Registry) -> Result<Arc<dyn Graph>, Error>,
     ) -> Result<Self, Error> {
+        static LAST: AtomicU64 = AtomicU64::new(0);
         let permit = registry.guest().hold(Kind::Graphs, 1)?;
+        let number = LAST.fetch_add(1, Ordering::Relaxed);
+        let span = tracing::debug_span!("load", guest = registry.guest().number, graph = number);
         Ok(Self {
-            graph: load(registry)?,
+            graph: span.in_scope(|| load(registry))?,
+            number,
             _permit: permit,
         })
     }

@@ -28,6 +28,7 @@ use limiter::Limiter;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use ticker::Ticker;
+use tracing::Instrument;
 use wasmtime::component::{Component, Linker, ResourceTable};
 use wasmtime::{
     Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store,
@@ -430,10 +431,15 @@ impl Runner {
         program: &Program,
         streams: impl FnOnce(&mut WasiCtxBuilder),
     ) -> anyhow::Result<i32> {
-        let Some(limit) = self.limits.time else {
-            return self.instantiate(program, streams).await?.run().await;
+        let running = async {
+            let instance = self.instantiate(program, streams).await?;
+            let guest = instance.store.data().registry.guest().number;
+            let span = tracing::debug_span!("guest", number = guest);
+            instance.run().instrument(span).await
         };
-        let running = async { self.instantiate(program, streams).await?.run().await };
+        let Some(limit) = self.limits.time else {
+            return running.await;
+        };
         tokio::time::timeout(limit, running)
             .await
             .map_err(|_| Ended::TimedOut(limit))?

@@ -374,6 +374,8 @@ fn a_context_without_inputs_does_not_notice_a_death() {
     while is_alive(first) {
         thread::sleep(Duration::from_millis(5));
     }
+    // The host hears of it a moment later.
+    thread::sleep(Duration::from_millis(200));
     // What `compute` of `wasi:nn` does.
     let inputs = [("0".to_owned(), Tensor::bytes("pid"))];
     let outputs = llm_wasi_host::calls::compute(&mut *context, inputs).unwrap();

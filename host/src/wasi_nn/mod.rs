@@ -241,9 +241,8 @@ macro_rules! shared_interfaces {
                 &mut self,
                 graph: Resource<GraphResource>,
             ) -> wasmtime::Result<Result<Resource<ContextResource>, Resource<ErrorResource>>> {
-                let graph = self.table.get(&graph)?.graph.clone();
-                let result =
-                    Held::open(self.registry, &graph).map(|context| ContextResource { context });
+                let held = Held::open(self.registry, self.table.get(&graph)?);
+                let result = held.map(|context| ContextResource { context });
                 self.wasi_result("init-execution-context", result)
             }
 

@@ -126,7 +126,8 @@ fn a_second_turn_evaluates_only_what_is_new() {
     let here = llm.say(conversation, &question).unwrap();
     let there = llm.say(restored, &question).unwrap();
     assert_eq!(here.text, there.text);
-    assert_eq!(there.finish.usage.cached_tokens, 0);
+    // The host has not yet forgotten what the other one has evaluated.
+    assert!(there.finish.usage.cached_tokens > 0);
     assert!(here.finish.usage.cached_tokens > 0);
 }
 

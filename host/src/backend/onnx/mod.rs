@@ -13,7 +13,7 @@ use super::tensors::guard;
 use super::tensors::models::Models;
 use super::tensors::options::Options;
 use super::{Backend, Device, Encoding, ExecutionContext, Graph, LoadRequest, Source};
-use crate::{Activity, Error};
+use crate::{Activity, Error, Scheduling};
 use session::{Model, Run};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,7 +30,10 @@ pub struct Onnx {
     models: Models<Model>,
 }
 
-struct OnnxGraph(Arc<Model>);
+struct OnnxGraph {
+    model: Arc<Model>,
+    scheduling: Scheduling,
+}
 
 impl Onnx {
     /// The backend. The library is looked for when the first model is loaded.
@@ -62,6 +65,7 @@ impl Backend for Onnx {
             target,
             configurations,
             monitor,
+            scheduling,
             ..
         } = request;
         let options = Options::parse(configurations)?;
@@ -80,13 +84,17 @@ impl Backend for Onnx {
             }
         };
         monitor.report(Activity::Load, 1, 1);
-        Ok(Arc::new(OnnxGraph(model)))
+        Ok(Arc::new(OnnxGraph { model, scheduling }))
     }
 }
 
 impl Graph for OnnxGraph {
     fn init_execution_context(&self) -> Result<Box<dyn ExecutionContext>, Error> {
-        let context = TensorContext::new(self.0.signature.clone(), Run(self.0.clone()));
+        let context = TensorContext::new(
+            self.model.signature.clone(),
+            self.scheduling,
+            Run(self.model.clone()),
+        );
         Ok(Box::new(context))
     }
 }

@@ -14,7 +14,7 @@ use super::tensors::guard;
 use super::tensors::models::Models;
 use super::tensors::options::Options;
 use super::{Backend, Device, Encoding, ExecutionContext, Graph, LoadRequest, Source};
-use crate::{Activity, Error};
+use crate::{Activity, Error, Scheduling};
 use compiled::{Compiled, Run};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,7 +31,10 @@ pub struct OpenVino {
     models: Models<Compiled>,
 }
 
-struct OpenVinoGraph(Arc<Compiled>);
+struct OpenVinoGraph {
+    model: Arc<Compiled>,
+    scheduling: Scheduling,
+}
 
 impl OpenVino {
     /// The backend. The library is looked for when the first model is loaded.
@@ -63,6 +66,7 @@ impl Backend for OpenVino {
             target,
             configurations,
             monitor,
+            scheduling,
             ..
         } = request;
         let options = Options::parse(configurations)?;
@@ -89,14 +93,18 @@ impl Backend for OpenVino {
             }
         };
         monitor.report(Activity::Load, 1, 1);
-        Ok(Arc::new(OpenVinoGraph(model)))
+        Ok(Arc::new(OpenVinoGraph { model, scheduling }))
     }
 }
 
 impl Graph for OpenVinoGraph {
     fn init_execution_context(&self) -> Result<Box<dyn ExecutionContext>, Error> {
-        let run = guard(TITLE, || Run::new(self.0.clone()))?;
-        Ok(Box::new(TensorContext::new(self.0.signature.clone(), run)))
+        let run = guard(TITLE, || Run::new(self.model.clone()))?;
+        Ok(Box::new(TensorContext::new(
+            self.model.signature.clone(),
+            self.scheduling,
+            run,
+        )))
     }
 }
 

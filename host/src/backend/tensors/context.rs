@@ -1,8 +1,9 @@
 //! A context of a model of tensors: keeps inputs and outputs, and lets the library compute.
 
+use super::places::Places;
 use super::port::Port;
 use crate::backend::{ExecutionContext, find_by_name, list, no_output_yet, no_such_output};
-use crate::{Bytes, Error, ErrorCode, OutputDescription, Tensor, TensorType};
+use crate::{Bytes, Error, ErrorCode, OutputDescription, Scheduling, Tensor, TensorType};
 use std::sync::Arc;
 
 /// What a model takes and gives.
@@ -11,6 +12,8 @@ pub(in crate::backend) struct Signature {
     pub(in crate::backend) outputs: Vec<Port>,
     input_names: Vec<String>,
     output_names: Vec<String>,
+    /// Of all contexts of the model.
+    places: Places,
 }
 
 /// What computes: the part of a context that is the library's.
@@ -32,6 +35,7 @@ pub(in crate::backend) struct View<'a> {
 /// A context that computes with `I`.
 pub(in crate::backend) struct TensorContext<I> {
     signature: Arc<Signature>,
+    scheduling: Scheduling,
     infer: I,
     inputs: Vec<Option<Tensor>>,
     /// Empty before the first computation.
@@ -64,6 +68,7 @@ impl Signature {
             output_names: names(&outputs),
             inputs,
             outputs,
+            places: Places::default(),
         })
     }
 
@@ -78,11 +83,16 @@ impl Signature {
 }
 
 impl<I: Infer> TensorContext<I> {
-    pub(in crate::backend) fn new(signature: Arc<Signature>, infer: I) -> Self {
+    pub(in crate::backend) fn new(
+        signature: Arc<Signature>,
+        scheduling: Scheduling,
+        infer: I,
+    ) -> Self {
         Self {
             inputs: vec![None; signature.inputs.len()],
             outputs: Vec::new(),
             signature,
+            scheduling,
             infer,
         }
     }
@@ -143,6 +153,7 @@ impl<I: Infer> ExecutionContext for TensorContext<I> {
             inputs.push(tensor);
         }
         let outputs = &mut self.outputs;
+        let _place = self.signature.places.enter(self.scheduling)?;
         self.infer.infer(&inputs, &mut |views| keep(outputs, views))
     }
 
@@ -249,7 +260,11 @@ mod tests {
                 port("d", flag()),
             ],
         );
-        TensorContext::new(Arc::new(signature.unwrap()), Twice { fails: false })
+        TensorContext::new(
+            Arc::new(signature.unwrap()),
+            Scheduling::default(),
+            Twice { fails: false },
+        )
     }
 
     #[test]

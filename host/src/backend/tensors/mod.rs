@@ -3,12 +3,14 @@
 //! 1. [`library`] finds the library that computes, at run time.
 //! 2. [`options`] reads the configuration; [`models`] loads each model once.
 //! 3. [`port`] is what a model declares about an input or output.
-//! 4. [`context`] keeps inputs and outputs, and checks them before the library sees them.
+//! 4. [`context`] keeps inputs and outputs, and checks them before the library sees them; [`places`] limits how
+//!    many compute at once.
 
 pub(super) mod context;
 pub(super) mod library;
 pub(super) mod models;
 pub(super) mod options;
+mod places;
 pub(super) mod port;
 
 use crate::{Error, ErrorCode};
