@@ -61,7 +61,8 @@ impl Default for Limits {
             contexts: 10_000,
             tensor: GIB,
             tensors: 4 * GIB,
-            name: 4 * KIB,
+            // Programs of the old interface pass any memory as a name, and are told that no model has it.
+            name: MIB,
             options: MIB,
             prompt_tokens: MIB,
             compute_time: None,
