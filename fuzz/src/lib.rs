@@ -13,6 +13,7 @@
 //! The targets are plain functions, so any other fuzzer can call them too.
 
 pub mod calls;
+pub mod models;
 mod mutate;
 
 pub use mutate::mutate;
