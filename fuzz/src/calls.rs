@@ -449,11 +449,13 @@ impl Running {
                     return true;
                 }
                 let tag = (self.word(record + 4) & 0xff) as usize;
-                let elements = (0..rank).fold(1_u64, |product, index| {
-                    product.saturating_mul(self.word(sizes + 4 * index).into())
-                });
                 let size = self.program.sizes.get(tag).copied().unwrap_or(8);
-                self.is_beyond(self.word(record + 8), elements.saturating_mul(size))
+                // More than a memory has is so many, even if a size of 0 comes last.
+                let length = (0..rank).try_fold(size, |product, index| {
+                    let next = product.checked_mul(self.word(sizes + 4 * index).into())?;
+                    (next <= u32::MAX.into()).then_some(next)
+                });
+                length.is_none_or(|length| self.is_beyond(self.word(record + 8), length))
             }
             _ => beyond(function, arguments),
         }

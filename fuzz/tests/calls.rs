@@ -4,6 +4,7 @@ use llm_wasi_fuzz::calls::{calls, calls_of_llama, count, every_function, random_
 use llm_wasi_fuzz::{campaign_with, mutate};
 use proptest::prelude::Rng;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 /// The programs that are kept, and each function of each dialect.
 fn corpus() -> Vec<Vec<u8>> {
@@ -21,7 +22,11 @@ fn corpus() -> Vec<Vec<u8>> {
     every_function().into_iter().chain(kept).collect()
 }
 
-fn run(name: &str, cases: u64, target: fn(&[u8])) {
+/// Runs a campaign in which at least each `share`th call works.
+fn run(name: &str, cases: u64, share: u64, target: fn(&[u8])) {
+    // One after the other: calls are counted for the process.
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let corpus = corpus();
     let before = count();
     campaign_with(name, cases, &corpus, target, |rng| {
@@ -34,20 +39,25 @@ fn run(name: &str, cases: u64, target: fn(&[u8])) {
         }
     });
     let after = count();
-    let calls = after.calls - before.calls;
+    let (calls, worked) = (after.calls - before.calls, after.worked - before.worked);
     println!(
-        "{name}: {calls} calls, {} worked, {} trapped",
-        after.worked - before.worked,
+        "{name}: {calls} calls, {worked} worked, {} trapped",
         after.traps - before.traps
     );
+    if std::env::var_os("LLM_WASI_FUZZ_INPUT").is_some() {
+        return;
+    }
     // Calls that never get anywhere would pass as well.
     assert!(calls > cases * 10, "{calls} calls");
-    assert!(after.worked - before.worked > calls / 4);
+    assert!(worked > calls / share, "{worked} calls of {calls}");
 }
 
-/// One after the other, since they count calls.
 #[test]
-fn calls_in_any_order() {
-    run("calls", 1_000, calls);
-    run("calls-llama", 50, calls_of_llama);
+fn models_that_misbehave() {
+    run("calls", 2_000, 4, calls);
+}
+
+#[test]
+fn a_language_model() {
+    run("calls-llama", 100, 8, calls_of_llama);
 }
