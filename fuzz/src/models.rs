@@ -1,4 +1,4 @@
-//! Files of models that are damaged or made up: GGUF, ONNX and OpenVINO's IR.
+//! Files of models that are damaged or made up: GGUF, ONNX and OpenVINO's IR; and options of language models.
 //!
 //! What reads them in the end is C++, where a failed assertion ends the process. So a campaign works in
 //! children, a hundred files each, which note the file that they are at: whatever ends a child is put down
@@ -10,10 +10,12 @@
 mod gguf;
 mod ir;
 mod onnx;
+mod options;
 mod values;
 
 use crate::{fresh_seed, number};
 use llm_wasi_host::backend::{Encoding, Target};
+use llm_wasi_host::testing::TinyModel;
 use llm_wasi_host::{Registry, Tensor, TensorType};
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use std::fs::File;
@@ -43,6 +45,8 @@ pub enum Format {
     Onnx,
     /// OpenVINO's intermediate representation.
     Ir,
+    /// Options for a good GGUF file.
+    Options,
 }
 
 /// What became of some files.
@@ -62,12 +66,13 @@ impl Format {
             Format::Gguf => "gguf",
             Format::Onnx => "onnx",
             Format::Ir => "ir",
+            Format::Options => "options",
         }
     }
 
     fn encoding(self) -> Encoding {
         match self {
-            Format::Gguf => Encoding::Ggml,
+            Format::Gguf | Format::Options => Encoding::Ggml,
             Format::Onnx => Encoding::Onnx,
             Format::Ir => Encoding::OpenVino,
         }
@@ -100,6 +105,7 @@ impl Format {
             Format::Gguf => gguf::file(index, &mut rng),
             Format::Onnx => onnx::file(index, &mut rng),
             Format::Ir => ir::file(index, &mut rng),
+            Format::Options => options::file(index, &mut rng),
         }
     }
 
@@ -113,6 +119,7 @@ impl Format {
             ),
             Format::Onnx => (vec![file.to_vec()], r#"{"threads": 1}"#),
             Format::Ir => (vec![file.to_vec(), ir::weights()], r#"{"threads": 1}"#),
+            Format::Options => (vec![TinyModel::new().to_gguf(), file.to_vec()], ""),
         };
         let loaded = registry.load(builders, self.encoding(), Target::Cpu, Some(configuration));
         let Ok(graph) = loaded else {
@@ -133,7 +140,7 @@ impl Format {
             data: values.iter().flat_map(|v| v.to_le_bytes()).collect(),
         };
         match self {
-            Format::Gguf => {
+            Format::Gguf | Format::Options => {
                 let _ = context.set_input(0, Tensor::bytes("abc"));
             }
             Format::Onnx | Format::Ir => {
@@ -146,7 +153,14 @@ impl Format {
                 let _ = context.set_input(1, whole);
             }
         }
-        let computed = context.compute().is_ok();
+        let mut computed = context.compute().is_ok();
+        if let Format::Options = self {
+            // The same as input of a context that was made with others.
+            let _ = context.set_input(1, Tensor::bytes(file));
+            let _ = context.compute_step();
+            let _ = context.finish();
+            computed |= context.compute().is_ok();
+        }
         for index in 0..context.outputs().min(8) {
             let _ = context.describe_output(index);
             let _ = context.output(index);

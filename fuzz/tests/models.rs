@@ -1,4 +1,4 @@
-//! Damaged and made-up files of models: each is an error or a model, and none ends the process.
+//! Damaged and made-up files of models, and options of language models: each is an error or a model, and none ends the process.
 
 use llm_wasi_fuzz::models::{Format, campaign};
 
@@ -19,4 +19,9 @@ fn ir_files() {
     if Format::Ir.is_here() {
         campaign("ir_files", Format::Ir, 700);
     }
+}
+
+#[test]
+fn options() {
+    campaign("options", Format::Options, 500);
 }

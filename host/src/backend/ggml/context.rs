@@ -200,6 +200,7 @@ impl Context {
         };
         let monitor = &self.origin.monitor;
         monitor.check()?;
+        self.weights.check_files()?;
         self.chosen = None;
         if let Some(token) = running.next.take() {
             session.evaluate(&[token], monitor)?;
@@ -333,6 +334,7 @@ impl ExecutionContext for Context {
     }
 
     fn compute(&mut self) -> Result<(), Error> {
+        self.weights.check_files()?;
         if self.options.embedding {
             self.embed()
         } else {
@@ -341,6 +343,8 @@ impl ExecutionContext for Context {
     }
 
     fn compute_step(&mut self) -> Result<(), Error> {
+        // Before the prompt, too.
+        self.weights.check_files()?;
         if self.running.is_none() {
             if self.options.embedding {
                 return Err(Error::new(
