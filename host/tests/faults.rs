@@ -104,8 +104,7 @@ fn a_file_that_another_one_replaces_goes_on_as_it_was() {
     assert_eq!(text(&mut *context).unwrap(), expected);
     // Who loads it now gets the new one.
     let mut new = open(&*load(&registry, OPTIONS));
-    assert_eq!(new.compute().unwrap_err().code, ErrorCode::EndOfSequence);
-    assert!(new.output(0).unwrap().starts_with(&expected[..3]));
+    assert_ne!(text(&mut *new).unwrap(), expected);
     std::fs::remove_file(&path).unwrap();
     assert_eq!(text(&mut *context).unwrap(), expected);
 }

@@ -272,13 +272,18 @@ fn pointers_beyond_memory() {
 fn an_output_larger_than_the_buffer() {
     let _alone = alone();
     let models = models();
-    let text = TinyModel::new().continuation(b'b', 40);
+    let whole = TinyModel::new().continuation(b'b', 40);
     for profile in PROFILES {
         let program = program("wasmedge", profile);
         for function in ["get_output", "get_output_single"] {
             let mut machine = start(&program, &models.registry);
             let context = open(&mut machine, "gguf");
             assert_eq!(infer(&mut machine, context, &[2], U8, b"ab"), 0);
+            // The last step made the last token alone, a byte; in the portable profile there is one step.
+            let text = match (function, profile) {
+                ("get_output_single", Profile::Extended) => &whole[39..],
+                _ => &whole[..],
+            };
             let size = text.len() as u32;
             for max in [0, 1, size - 1] {
                 machine.write(BUFFER - 64, &[0xaa; 256]);
