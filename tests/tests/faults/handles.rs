@@ -73,7 +73,7 @@ fn programs_that_leak_contexts_of_a_language_model() {
             );
         }
     };
-    for _ in 0..30 {
+    for _ in 0..300 {
         leak();
     }
     let first = Held::now();
