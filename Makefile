@@ -1,6 +1,6 @@
 # `make test` and `make demo` are all that a fresh machine needs: each installs what it lacks and says so.
 
-.PHONY: help build test demo bench book fixtures fuzz advisories
+.PHONY: help build test demo bench book fixtures fuzz soak advisories
 
 help:
 	@echo "make test        format, lints, licences and every test"
@@ -10,6 +10,7 @@ help:
 	@echo "make build       the program, target/release/llm-wasi"
 	@echo "make fixtures    rebuilds the committed guests"
 	@echo "make fuzz        runs each fuzz target for long (CASES=100000)"
+	@echo "make soak        runs mixed programs for an hour, and watches what the process holds"
 	@echo "make advisories  asks RustSec about the dependencies; needs github.com"
 
 build:
@@ -40,7 +41,16 @@ fixtures:
 
 fuzz:
 	@scripts/setup.sh build
-	LLM_WASI_FUZZ_CASES=$${CASES:-100000} cargo test --release --package llm-wasi-fuzz -- --nocapture
+	# The whole workspace: for a part of it Cargo builds llama.cpp again, with other features.
+	LLM_WASI_FUZZ_CASES=$${CASES:-100000} \
+	LLM_WASI_ONNXRUNTIME="$$(scripts/setup.sh onnxruntime)" LLM_WASI_OPENVINO="$$(scripts/setup.sh openvino)" \
+	cargo test --release --workspace --test short --test calls --test models -- --nocapture
+	# Each run is a process.
+	LLM_WASI_FUZZ_CASES=$$(( $${CASES:-100000} / 100 )) \
+	cargo test --release --workspace --test arguments -- --nocapture
+
+soak:
+	scripts/soak.sh $(SECONDS)
 
 advisories:
 	"$$(scripts/setup.sh deny)" check advisories

@@ -8,8 +8,12 @@
 //! LLM_WASI_FUZZ_CASES=1000000 LLM_WASI_SEED=7 cargo test --release -p llm-wasi-fuzz
 //! ```
 //!
+//! What was found is run again, alone, by naming its file with `LLM_WASI_FUZZ_INPUT` and the test.
+//!
 //! The targets are plain functions, so any other fuzzer can call them too.
 
+pub mod calls;
+pub mod models;
 mod mutate;
 
 pub use mutate::mutate;
@@ -83,6 +87,27 @@ pub fn bundle(bytes: &[u8]) {
 /// # Panics
 /// If the target does; the bytes are written to a file, whose name is printed.
 pub fn campaign(name: &str, cases: u64, corpus: &[Vec<u8>], target: fn(&[u8])) {
+    campaign_with(name, cases, corpus, target, |rng| {
+        let chosen = rng.next_u32() as usize % corpus.len();
+        mutate(&corpus[chosen], corpus, rng)
+    });
+}
+
+/// As [`campaign`], with inputs that `make` makes.
+///
+/// # Panics
+/// As [`campaign`] does.
+pub fn campaign_with(
+    name: &str,
+    cases: u64,
+    corpus: &[Vec<u8>],
+    target: fn(&[u8]),
+    mut make: impl FnMut(&mut TestRng) -> Vec<u8>,
+) {
+    if let Some(file) = std::env::var_os("LLM_WASI_FUZZ_INPUT") {
+        let input = std::fs::read(&file).unwrap_or_else(|error| panic!("{file:?}: {error}"));
+        return run(name, &input, target);
+    }
     let cases = number("LLM_WASI_FUZZ_CASES").unwrap_or(cases);
     let seed = number("LLM_WASI_SEED").unwrap_or_else(fresh_seed);
     println!("{name}: LLM_WASI_FUZZ_CASES={cases} LLM_WASI_SEED={seed}");
@@ -93,8 +118,7 @@ pub fn campaign(name: &str, cases: u64, corpus: &[Vec<u8>], target: fn(&[u8])) {
         run(name, original, target);
     }
     for _ in 0..cases {
-        let chosen = rng.next_u32() as usize % corpus.len();
-        let input = mutate(&corpus[chosen], corpus, &mut rng);
+        let input = make(&mut rng);
         run(name, &input, target);
     }
 }

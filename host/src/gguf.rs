@@ -4,9 +4,11 @@
 //! header with every length checked against the file's size, and says what is wrong and where.
 
 mod header;
+mod hyperparameters;
 mod memory;
 mod quantization;
 mod split;
+mod vocabulary;
 
 pub use split::Part;
 

@@ -45,3 +45,37 @@ fn parts_of_a_split_model_have_the_whole_together() {
     assert_eq!(parts[2].number("split.no"), Some(2));
     assert_eq!(parts[2].number("split.count"), Some(3));
 }
+
+/// llama.cpp would end the process.
+#[test]
+fn an_epsilon_is_not_negative() {
+    let good = TinyModel::new().to_gguf();
+    let key = b"llama.attention.layer_norm_rms_epsilon";
+    let at = good.windows(key.len()).position(|w| w == key).unwrap() + key.len() + 4;
+    for (epsilon, is_good) in [
+        (1e-6_f32, true),
+        (0.0, true),
+        (-1e-5, false),
+        (f32::NAN, false),
+        (f32::NEG_INFINITY, false),
+    ] {
+        let mut bytes = good.clone();
+        bytes[at..at + 4].copy_from_slice(&epsilon.to_le_bytes());
+        let result = Gguf::read(Cursor::new(&bytes), bytes.len() as u64);
+        assert_eq!(result.is_ok(), is_good, "{epsilon}");
+    }
+}
+
+#[test]
+fn weights_have_types_that_can_be_multiplied_with() {
+    let good = TinyModel::new().to_gguf();
+    let name = b"blk.0.attn_q.weight";
+    // Behind the name its number of dimensions, and two of them.
+    let at = good.windows(name.len()).position(|w| w == name).unwrap() + name.len() + 20;
+    for (ty, is_good) in [(0_u32, true), (28, false), (26, false), (9, false)] {
+        let mut bytes = good.clone();
+        bytes[at..at + 4].copy_from_slice(&ty.to_le_bytes());
+        let result = Gguf::read(Cursor::new(&bytes), bytes.len() as u64);
+        assert_eq!(result.is_ok(), is_good, "{ty}");
+    }
+}

@@ -23,6 +23,10 @@ NOT_RUN = {
     "make build": "scripts/test.sh builds the same before",
     "make test": "this is a part of it",
     "make demo": "start.md has its steps",
+    "make fuzz CASES=4000": "runs for minutes; the same tests run shortly with cargo test",
+    "LLM_WASI_SEED=2026 LLM_WASI_FUZZ_CASES=180000 cargo test --release --workspace --test calls models_that_misbehave "
+    "-- --nocapture": "runs for minutes; the same test runs shortly with cargo test",
+    "scripts/soak.sh": "runs for an hour; scripts/test.sh runs it for 90 seconds",
     "make bench": "measures for many minutes; scripts/test.sh builds it, and bench/tests tests what it measures",
     "cargo install --locked --path cli": "scripts/test.sh builds the same program",
     "cargo install --locked --path cli --features vulkan": "scripts/test.sh builds with the feature and tests it",

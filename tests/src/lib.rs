@@ -9,6 +9,7 @@
 //! 5. [`script`] generates calls, [`hazards`] says what is odd about one, [`runner`] runs properties.
 //! 6. [`model`] is what adapted modules are compared with where there is no host of core modules.
 //! 7. [`differences`] lists where the two may differ.
+//! 8. [`process`] says what this process holds: memory, descriptors, threads.
 
 pub mod backend;
 pub mod calls;
@@ -18,6 +19,7 @@ pub mod guest;
 pub mod hazards;
 pub mod machine;
 pub mod model;
+pub mod process;
 pub mod runner;
 pub mod script;
 pub mod slots;

@@ -235,8 +235,18 @@ impl AdaptedProgram {
 
     /// A fresh instance with arguments, output and the like.
     pub fn start_with(&self, wasi: WasiCtx) -> Adapted {
+        let (registry, ours) = extended::registry();
+        self.start_on(registry, ours, wasi)
+    }
+
+    /// A fresh instance with these models on this project's host; `ours` counts what of them is alive.
+    pub fn start_on(
+        &self,
+        own_registry: llm_wasi_host::Registry,
+        ours: Arc<Counters>,
+        wasi: WasiCtx,
+    ) -> Adapted {
         let (backends, registry, theirs) = backends();
-        let (own_registry, ours) = extended::registry();
         let slots = Arc::new(Counters::default());
         let counters = match self.host {
             Host::Wasmtime => theirs,

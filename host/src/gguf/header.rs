@@ -1,6 +1,6 @@
 //! The walk over a header: every length is checked against the file's size before it is used.
 
-use super::{BadGguf, Gguf, TensorInfo, Value};
+use super::{BadGguf, Gguf, TensorInfo, Value, hyperparameters, vocabulary};
 use std::collections::HashMap;
 use std::io::{self, BufReader, Read, Seek};
 
@@ -123,6 +123,8 @@ impl<R: Read + Seek> Header<R> {
             return Err(self.truncated("the tensors' data"));
         }
         self.keep_special_tokens();
+        hyperparameters::check(&self.gguf)?;
+        vocabulary::check(&self.gguf, &self.tokens)?;
         self.gguf.end = self.at;
         Ok(self.gguf)
     }
@@ -193,6 +195,13 @@ impl<R: Read + Seek> Header<R> {
             return Err(self.corrupt(format_args!(
                 "{number} as {key}, which is from {least} to {most} in models that llama.cpp runs"
             )));
+        }
+        // What divides by the root of it plus a square; llama.cpp ends the process for a negative one.
+        if let Value::Number(number) = value
+            && key.ends_with("_epsilon")
+            && !(0.0..).contains(&number)
+        {
+            return Err(self.corrupt(format_args!("{number} as {key}, which is not negative")));
         }
         if self.gguf.metadata.len() < MAX_ENTRIES {
             self.gguf.metadata.insert(key, value);
@@ -294,6 +303,12 @@ impl<R: Read + Seek> Header<R> {
         let elements = dimensions.iter().fold(1, |a: u64, b| a.saturating_mul(*b));
         self.gguf.parameters = self.gguf.parameters.saturating_add(elements);
         let ty = self.u32("a tensor's type")?;
+        if hyperparameters::is_no_weight(&name, ty) {
+            return Err(self.corrupt(format_args!(
+                "tensor `{}` of type {ty}, which weights do not have",
+                name.escape_ascii()
+            )));
+        }
         // Norms and biases; llama.cpp ends the process when it computes with others.
         if ty != TENSOR_F32 && (count == 1 || name.ends_with(b"_norm.weight")) {
             return Err(self.corrupt(format_args!(

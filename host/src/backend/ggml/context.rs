@@ -246,6 +246,7 @@ impl Context {
         };
         let monitor = &self.origin.monitor;
         monitor.check()?;
+        self.loaded.weights.check_files()?;
         self.chosen = None;
         let _time = self.origin.metrics.time(Phase::Decode);
         if let Some(token) = running.next.take() {
@@ -348,6 +349,7 @@ impl Context {
     }
 
     async fn compute_all(&mut self) -> Result<(), Error> {
+        self.loaded.weights.check_files()?;
         if self.options.embedding {
             self.embed().await
         } else {
@@ -356,6 +358,8 @@ impl Context {
     }
 
     async fn compute_one(&mut self) -> Result<(), Error> {
+        // Before the prompt, too.
+        self.loaded.weights.check_files()?;
         if self.running.is_none() {
             if self.options.embedding {
                 return Err(Error::new(

@@ -13,6 +13,7 @@ mod embedding;
 mod images;
 mod language;
 mod log;
+mod mapped;
 mod memory;
 pub mod options;
 mod owned;

@@ -59,7 +59,7 @@ impl Settings {
         let batch_size = options.batch_size;
         let threads = match options.threads {
             ..=0 => default_threads(),
-            threads => threads,
+            threads => threads.min(processors()),
         };
         Self {
             ctx_size: options.ctx_size,
@@ -73,7 +73,7 @@ impl Settings {
             threads,
             threads_batch: match options.threads_batch {
                 ..=0 => threads,
-                threads_batch => threads_batch,
+                threads_batch => threads_batch.min(processors()),
             },
             embedding: options.embedding,
             pooling: options.pooling,
@@ -172,8 +172,14 @@ fn cache_type(ty: CacheType) -> KvCacheType {
 /// Half of the logical processors: on most machines the number of physical ones, and more threads than
 /// free processors make llama.cpp very slow.
 fn default_threads() -> i32 {
+    (processors() / 2).max(1)
+}
+
+/// The logical processors, which is how many threads a program gets at most: llama.cpp's threads wait for each other
+/// in loops, and with some dozens on two processors a token takes minutes, for every program of the host.
+fn processors() -> i32 {
     let logical = std::thread::available_parallelism().map_or(2, usize::from);
-    i32::try_from((logical / 2).max(1)).unwrap_or(1)
+    i32::try_from(logical).unwrap_or(i32::MAX)
 }
 
 /// A llama.cpp context for so many tokens, with parameters that `adjust` changes.

@@ -1,5 +1,6 @@
 //! Models in memory, each once however often it is loaded.
 
+use super::mapped::Mapped;
 use super::options::{Options, SplitMode};
 use super::placement::Placement;
 use super::scheduler::{Scheduler, Schedulers};
@@ -25,6 +26,8 @@ pub(super) struct Weights {
     pub(super) model: LlamaModel,
     file: FileIdentity,
     placement: Placement,
+    /// The mapped files.
+    mapped: Mapped,
     /// The file, if it is ours: it must outlive the mapping on platforms that lock mapped files.
     _temporary: Option<Arc<TempPath>>,
 }
@@ -99,9 +102,14 @@ impl Loaded {
     }
 }
 
-#[cfg(feature = "images")]
 impl Weights {
+    /// Fails if a file from which the weights are mapped has changed.
+    pub(super) fn check_files(&self) -> Result<(), Error> {
+        self.mapped.check()
+    }
+
     /// Whether a GPU computes with them.
+    #[cfg(feature = "images")]
     pub(super) fn on_gpu(&self) -> bool {
         self.placement.gpu
     }
@@ -126,12 +134,14 @@ impl Origin {
         if let Some(loaded) = place.upgrade() {
             return Ok(loaded);
         }
-        let (header, size) = headers(&self.path)?;
+        let (header, size, files) = headers(&self.path)?;
         let placement = Placement::choose(options, self.target, &header, size)?;
         let loaded = match self.loader.find(&request.file, &placement) {
             Some(loaded) => loaded,
             None => Arc::new(Loaded {
                 weights: Arc::new(Weights {
+                    // Before llama.cpp reads them.
+                    mapped: Mapped::open(&files, options.use_mmap)?,
                     model: self.read(&request.file, &placement, size)?,
                     file: request.file,
                     placement,
@@ -222,19 +232,22 @@ impl FileIdentity {
     }
 }
 
-/// Checks the headers of all files of a model. Gives the first one, and the files' size together.
-fn headers(path: &Path) -> Result<(Gguf, u64), Error> {
+/// Checks the headers of all files of a model. Gives the first one, the files' size together, and the files.
+fn headers(path: &Path) -> Result<(Gguf, u64, Vec<PathBuf>), Error> {
     let open = |path: &Path| {
         Gguf::open(path).map_err(|error| Error::invalid(format!("{}: {error}", path.display())))
     };
     let first = open(path)?;
     let mut size = first.size;
+    let mut files = vec![path.to_owned()];
     // llama.cpp finds the other parts by their names.
     let name = path.file_name().and_then(|name| name.to_str());
     if let Some(part) = name.and_then(Part::parse) {
         for number in 2..=part.count {
-            size += open(&path.with_file_name(part.file(number)))?.size;
+            let path = path.with_file_name(part.file(number));
+            size += open(&path)?.size;
+            files.push(path);
         }
     }
-    Ok((first, size))
+    Ok((first, size, files))
 }

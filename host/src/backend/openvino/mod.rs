@@ -3,9 +3,11 @@
 //!
 //! 1. [`sys`] is the library's C interface, as much of it as is needed, made safe.
 //! 2. [`runtime`] loads the library and chooses a device.
-//! 3. [`compiled`] loads a model for its device, and computes.
+//! 3. [`ir`] looks through a model that a guest passed, before the library sees it.
+//! 4. [`compiled`] loads a model for its device, and computes.
 
 mod compiled;
+mod ir;
 mod runtime;
 mod sys;
 
@@ -86,6 +88,7 @@ impl Backend for OpenVino {
             }
             Source::Bytes(builders) => {
                 let (xml, weights) = parts(&builders)?;
+                ir::check(xml)?;
                 let model = guard(TITLE, || {
                     Compiled::from_bytes(xml, weights, target, options)
                 });
