@@ -5,7 +5,7 @@
 //! seed that it prints; `tests/short.rs` does that briefly with every `cargo test`:
 //!
 //! ```text
-//! LLM_WASI_FUZZ_CASES=1000000 LLM_WASI_SEED=7 cargo test --release -p llm-wasi-fuzz
+//! LLM_WASI_FUZZ_CASES=1000000 LLM_WASI_SEED=7 cargo test --release --workspace --test short
 //! ```
 //!
 //! What was found is run again, alone, by naming its file with `LLM_WASI_FUZZ_INPUT` and the test.

@@ -270,7 +270,7 @@ impl RunnerBuilder {
             files,
             registry,
             limits: self.limits,
-            ticker: ticker,
+            ticker,
         })
     }
 }

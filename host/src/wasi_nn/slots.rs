@@ -34,7 +34,11 @@ impl NnView<'_> {
         function: impl FnOnce(&mut dyn ExecutionContext) -> Result<V, Error>,
     ) -> wasmtime::Result<Result<V, Resource<ErrorResource>>> {
         let held = &mut self.table.get_mut(context)?.context;
-        Ok(match held.get_mut().and_then(|context| function(context)) {
+        let result = match held.get_mut() {
+            Ok(context) => function(context),
+            Err(error) => Err(error),
+        };
+        Ok(match result {
             Ok(value) => Ok(value),
             Err(error) => Err(self.wasi_error(operation, error)?),
         })
