@@ -136,6 +136,11 @@ impl KvCache {
         self.sequences.cached_tokens()
     }
 
+    /// How many sequences may run at once.
+    pub(super) fn most(&self) -> usize {
+        self.most
+    }
+
     /// Whether so many sequences can run at once, perhaps after growth.
     pub(super) fn has_room_for(&mut self, running: usize) -> bool {
         while running > self.capacity {

@@ -175,10 +175,19 @@ impl Worker {
             .values()
             .filter(|s| s.admitted.is_some())
             .count();
-        if admitted < self.scheduling.parallel {
+        if admitted < self.most() {
             return Some(Duration::ZERO);
         }
         Some(PATIENCE)
+    }
+
+    /// How many computations run at once: fewer than there may, if there is no memory for them.
+    fn most(&self) -> usize {
+        let cache = self.cache.as_ref().map(KvCache::most);
+        self.scheduling
+            .parallel
+            .min(cache.unwrap_or(usize::MAX))
+            .max(1)
     }
 
     fn grace(&self) -> Duration {
@@ -205,8 +214,9 @@ impl Worker {
                     let _ = answer.send(Err(busy(self.scheduling)));
                     return;
                 }
+                // Whatever it has computed before.
+                self.rest(key);
                 let session = self.session(key, guest);
-                session.evicted.clear();
                 session.work = Some(Work {
                     total: prompt.len(),
                     tokens: prompt,
@@ -352,7 +362,7 @@ impl Worker {
             .values()
             .filter(|s| s.admitted.is_some())
             .count();
-        if admitted < self.scheduling.parallel {
+        if admitted < self.most() {
             return;
         }
         let waited = oldest
@@ -402,7 +412,7 @@ impl Worker {
                 *running.entry(session.guest).or_default() += 1;
             }
             let admitted: usize = running.values().sum();
-            if admitted >= self.scheduling.parallel {
+            if admitted >= self.most() {
                 return;
             }
             if let Err(error) = self.open() {
@@ -471,6 +481,7 @@ impl Worker {
                 continue;
             };
             session.place = None;
+            let was_admitted = session.admitted.take().is_some();
             match &mut session.work {
                 // It asks for more already: all of it has to be evaluated anew.
                 Some(work) if !work.unseated => {
@@ -479,7 +490,7 @@ impl Worker {
                     work.total = all.len();
                     work.tokens = all;
                     work.unseated = true;
-                    if session.admitted.take().is_some() {
+                    if was_admitted {
                         self.waiting.push_front(key);
                     }
                 }
