@@ -211,7 +211,7 @@ pub(crate) struct Load {
 pub(crate) fn measure(effort: &Effort, path: &Path) -> Result<Load> {
     let model = LlamaModel::load_from_file(llama_backend()?, path, &LlamaModelParams::default())?;
     let guests = Guests::new(path)?;
-    let rounds = if effort.quick { 1 } else { 3 };
+    let rounds = if effort.quick { 1 } else { 2 };
     let numbers = if effort.quick {
         &GUESTS[..3]
     } else {
