@@ -267,8 +267,8 @@ impl RunnerBuilder {
             args: self.args,
             env: self.env,
             dirs: self.dirs,
+            registry: registry.with_files(files.clone()),
             files,
-            registry,
             limits: self.limits,
             ticker,
         })
