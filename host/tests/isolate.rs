@@ -711,7 +711,11 @@ mod ggml {
     fn a_model_on_which_llama_cpp_would_abort_is_refused_as_ever() {
         let error = |isolated| load(isolated, aborting(), GREEDY).err().unwrap();
         assert_eq!(error(true), error(false));
-        assert!(error(true).message.contains("vocabulary"), "{}", error(true));
+        assert!(
+            error(true).message.contains("vocabulary"),
+            "{}",
+            error(true)
+        );
     }
 
     #[test]
