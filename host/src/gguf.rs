@@ -63,6 +63,22 @@ pub struct TensorInfo {
     pub offset: u64,
 }
 
+#[cfg(test)]
+impl Gguf {
+    /// The header of an architecture `any` with these numbers.
+    fn of_numbers(numbers: &[(&str, i128)]) -> Self {
+        let mut gguf = Self::default();
+        let architecture = Value::Text("any".to_owned());
+        gguf.metadata
+            .insert("general.architecture".to_owned(), architecture);
+        for (key, number) in numbers {
+            gguf.metadata
+                .insert(format!("any.{key}"), Value::Integer(*number));
+        }
+        gguf
+    }
+}
+
 /// A value of the metadata.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {

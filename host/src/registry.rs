@@ -181,6 +181,11 @@ impl Registry {
         self
     }
 
+    /// The same registry for another guest, with the same files.
+    pub(crate) fn another_guest(&self) -> Self {
+        self.clone().with_files(self.files.clone())
+    }
+
     /// Whose registry it is.
     pub(crate) fn guest(&self) -> &Arc<Guest> {
         &self.guest
@@ -230,17 +235,27 @@ impl Registry {
         let backend = self.backend(encoding, |backend| backend.recognizes(start))?;
         let configurations: Vec<_> = configuration.into_iter().collect();
         let _time = self.inner.metrics.time(Phase::Load);
-        backend.load(LoadRequest {
-            source: Source::Bytes(builders),
+        backend.load(self.request(Source::Bytes(builders), target, &configurations))
+    }
+
+    /// What a backend gets to know for a model of this guest.
+    fn request<'a>(
+        &'a self,
+        source: Source,
+        target: Target,
+        configurations: &'a [&'a str],
+    ) -> LoadRequest<'a> {
+        LoadRequest {
+            source,
             target,
-            configurations: &configurations,
+            configurations,
             monitor: self.monitor.clone(),
             files: self.files.clone(),
             guest: self.guest.number,
             limits: &self.guest.limits,
             scheduling: self.inner.scheduling,
             metrics: self.inner.metrics.clone(),
-        })
+        }
     }
 
     /// Loads a model that the host knows by name.
@@ -266,17 +281,11 @@ impl Registry {
             .collect();
         let _time = self.inner.metrics.time(Phase::Load);
         backend
-            .load(LoadRequest {
-                source: Source::Files(preload.paths.clone()),
-                target: preload.target,
-                configurations: &configurations,
-                monitor: self.monitor.clone(),
-                files: self.files.clone(),
-                guest: self.guest.number,
-                limits: &self.guest.limits,
-                scheduling: self.inner.scheduling,
-                metrics: self.inner.metrics.clone(),
-            })
+            .load(self.request(
+                Source::Files(preload.paths.clone()),
+                preload.target,
+                &configurations,
+            ))
             .map_err(|error| error.context(format_args!("model `{name}`")))
             .inspect_err(|error| self.tell(name, error))
             .inspect(|graph| self.keep(name, graph))

@@ -267,8 +267,7 @@ impl RunnerBuilder {
             args: self.args,
             env: self.env,
             dirs: self.dirs,
-            registry: registry.with_files(files.clone()),
-            files,
+            registry: registry.with_files(files),
             limits: self.limits,
             ticker,
         })
@@ -335,7 +334,6 @@ pub struct Runner {
     args: Vec<String>,
     env: Vec<(String, String)>,
     dirs: Vec<(String, PathBuf, FsPerms)>,
-    files: Files,
     registry: Registry,
     limits: Limits,
     ticker: Option<Ticker>,
@@ -467,7 +465,7 @@ impl Runner {
 
     /// A store for one program.
     fn store(&self, streams: impl FnOnce(&mut WasiCtxBuilder)) -> anyhow::Result<Store<State>> {
-        let registry = self.registry.clone().with_files(self.files.clone());
+        let registry = self.registry.another_guest();
         let mut table = ResourceTable::new();
         table.set_max_capacity(self.limits.resources);
         let state = State {

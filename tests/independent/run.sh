@@ -27,28 +27,7 @@ x.output(0).set_names({"0"})
 y = op.add(op.multiply(x, op.constant(numpy.float32(3))), op.constant(numpy.float32(1)))
 openvino.save_model(openvino.Model([y], [x], "bench"), sys.argv[1], compress_to_fp16=False)
 PYTHON
-passed=0
-failed=0
-
-ok() {
-  printf 'ok      %s\n' "$1"
-  passed=$((passed + 1))
-}
-
-# not_ok NAME [FILE...]: with the last lines of the files.
-not_ok() {
-  printf 'FAILED  %s\n' "$1"
-  failed=$((failed + 1))
-  shift
-  for file; do [ ! -s "$file" ] || tail -n 20 "$file" | sed 's/^/        /'; done
-}
-
-# does NAME COMMAND...: the command succeeds.
-does() {
-  local name=$1
-  shift
-  if "$@" >"$work/log" 2>&1; then ok "$name"; else not_ok "$name" "$work/log"; fi
-}
+source scripts/checks.sh
 
 # same NAME EXPECTED FOUND: the files are equal and not empty.
 same() {

@@ -80,19 +80,7 @@ mod tests {
     use crate::gguf::Value;
 
     fn checked(numbers: &[(&str, i128)]) -> Result<(), BadGguf> {
-        check(&model(numbers))
-    }
-
-    fn model(numbers: &[(&str, i128)]) -> Gguf {
-        let mut gguf = Gguf::default();
-        let architecture = Value::Text("any".to_owned());
-        gguf.metadata
-            .insert("general.architecture".to_owned(), architecture);
-        for (key, number) in numbers {
-            gguf.metadata
-                .insert(format!("any.{key}"), Value::Integer(*number));
-        }
-        gguf
+        check(&Gguf::of_numbers(numbers))
     }
 
     #[test]
@@ -116,7 +104,7 @@ mod tests {
         ] {
             assert!(checked(wrong).is_err(), "{wrong:?}");
         }
-        let mut lists = model(&[("expert_count", 8)]);
+        let mut lists = Gguf::of_numbers(&[("expert_count", 8)]);
         let key = "any.expert_used_count".to_owned();
         lists.lists.insert(key.clone(), vec![2, 8]);
         check(&lists).unwrap();
@@ -129,7 +117,7 @@ mod tests {
         checked(&[("block_count", 4), ("nextn_predict_layers", 4)]).unwrap();
         let error = checked(&[("block_count", 4), ("nextn_predict_layers", 5)]).unwrap_err();
         assert!(error.to_string().contains("from 0 to 4"), "{error}");
-        let mut gguf = model(&[]);
+        let mut gguf = Gguf::of_numbers(&[]);
         let key = "any.rope.scaling.type";
         for (scaling, good) in [("yarn", true), ("", false), ("other", false)] {
             gguf.metadata

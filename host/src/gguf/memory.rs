@@ -77,18 +77,6 @@ mod tests {
     use super::*;
     use crate::gguf::Value;
 
-    fn model(numbers: &[(&str, i128)]) -> Gguf {
-        let mut gguf = Gguf::default();
-        let architecture = Value::Text("any".to_owned());
-        gguf.metadata
-            .insert("general.architecture".to_owned(), architecture);
-        for (key, number) in numbers {
-            gguf.metadata
-                .insert(format!("any.{key}"), Value::Integer(*number));
-        }
-        gguf
-    }
-
     #[test]
     fn keys_and_values() {
         let mut numbers = vec![
@@ -97,18 +85,24 @@ mod tests {
             ("attention.head_count", 8),
         ];
         // 4 layers, 8 heads, keys and values of 8 elements with 2 bytes each.
-        assert_eq!(model(&numbers).kv_cache_size(10), Some(4 * 8 * 16 * 2 * 10));
+        assert_eq!(
+            Gguf::of_numbers(&numbers).kv_cache_size(10),
+            Some(4 * 8 * 16 * 2 * 10)
+        );
         numbers.push(("attention.head_count_kv", 2));
-        assert_eq!(model(&numbers).kv_cache_size(10), Some(4 * 2 * 16 * 2 * 10));
+        assert_eq!(
+            Gguf::of_numbers(&numbers).kv_cache_size(10),
+            Some(4 * 2 * 16 * 2 * 10)
+        );
         numbers.extend([("attention.key_length", 20), ("attention.value_length", 30)]);
-        let gguf = model(&numbers);
+        let gguf = Gguf::of_numbers(&numbers);
         assert_eq!(gguf.kv_cache_size(10), Some(4 * 2 * 50 * 2 * 10));
         assert_eq!(gguf.kv_cache_size(u64::MAX), Some(u64::MAX));
     }
 
     #[test]
     fn heads_may_differ_between_layers() {
-        let mut gguf = model(&[
+        let mut gguf = Gguf::of_numbers(&[
             ("block_count", 3),
             ("embedding_length", 64),
             ("attention.head_count", 8),
@@ -126,14 +120,14 @@ mod tests {
         assert_eq!(Gguf::default().kv_cache_size(1), None);
         assert_eq!(Gguf::default().compute_buffer_size(1), None);
         let recurrent = [("block_count", 4), ("embedding_length", 64)];
-        assert_eq!(model(&recurrent).kv_cache_size(1), None);
+        assert_eq!(Gguf::of_numbers(&recurrent).kv_cache_size(1), None);
         let no_heads = [recurrent[0], recurrent[1], ("attention.head_count", 0)];
-        assert_eq!(model(&no_heads).kv_cache_size(1), None);
+        assert_eq!(Gguf::of_numbers(&no_heads).kv_cache_size(1), None);
     }
 
     #[test]
     fn models_that_only_encode_have_no_cache() {
-        let mut gguf = model(&[]);
+        let mut gguf = Gguf::of_numbers(&[]);
         gguf.metadata
             .insert("any.attention.causal".to_owned(), Value::Flag(false));
         assert_eq!(gguf.kv_cache_size(1000), Some(0));
@@ -141,7 +135,7 @@ mod tests {
 
     #[test]
     fn computation() {
-        let mut gguf = model(&[("embedding_length", 64), ("vocab_size", 1000)]);
+        let mut gguf = Gguf::of_numbers(&[("embedding_length", 64), ("vocab_size", 1000)]);
         assert_eq!(gguf.compute_buffer_size(10), Some((1064 * 4 + 20) * 512));
         gguf.arrays.insert("tokenizer.ggml.tokens".to_owned(), 936);
         assert_eq!(gguf.compute_buffer_size(0), Some(1000 * 4 * 512));

@@ -1,9 +1,8 @@
 //! Programs that give nothing back leave nothing behind.
 
-use crate::support::{alone, program, start};
+use crate::support::{alone, program, start, tiny};
 use llm_wasi_adapter::Profile;
 use llm_wasi_host::Registry;
-use llm_wasi_host::testing::TinyModel;
 use llm_wasi_tests::calls::{load_by_name, open, set_input};
 use llm_wasi_tests::extended;
 use llm_wasi_tests::machine::{Machine, Outcome};
@@ -50,13 +49,10 @@ fn ten_thousand_programs_that_leak_every_handle() {
 fn programs_that_leak_contexts_of_a_language_model() {
     let _alone = alone();
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let path = folder.path().join("tiny.gguf");
-    TinyModel::new().write(&path).expect("a model");
-    let mut preload: llm_wasi_host::Preload = format!("tiny:GGML:CPU:{}", path.display())
-        .parse()
-        .expect("a model's name");
-    let options = r#"{"threads":1,"ctx-size":64,"n-predict":4}"#;
-    preload.configuration = Some(options.to_owned());
+    let preload = tiny(
+        folder.path(),
+        r#"{"threads":1,"ctx-size":64,"n-predict":4}"#,
+    );
     let registry = Registry::with_default_backends().preload(preload).build();
     let program = program("wasmedge", Profile::Extended);
     let leak = || {

@@ -1,6 +1,6 @@
 //! A program that is dropped in the middle of a stream: whoever runs it stops waiting for it.
 
-use crate::support::alone;
+use crate::support::{alone, tiny};
 use llm_wasi_componentize::Options;
 use llm_wasi_host::runner::Runner;
 use llm_wasi_host::testing::TinyModel;
@@ -68,13 +68,10 @@ fn text(registry: &Registry) -> Vec<u8> {
 fn a_program_dropped_in_the_middle_of_a_stream() {
     let _alone = alone();
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let path = folder.path().join("tiny.gguf");
-    TinyModel::new().write(&path).expect("a model");
-    let mut preload: llm_wasi_host::Preload = format!("tiny:GGML:CPU:{}", path.display())
-        .parse()
-        .expect("a model's name");
-    let options = r#"{"temp":0,"threads":1,"ctx-size":64,"n-predict":8}"#;
-    preload.configuration = Some(options.to_owned());
+    let preload = tiny(
+        folder.path(),
+        r#"{"temp":0,"threads":1,"ctx-size":64,"n-predict":8}"#,
+    );
     let module = wat::parse_str(STREAMING).expect("a module");
     let component = llm_wasi_componentize::componentize(&module, &Options::default())
         .unwrap_or_else(|refusal| panic!("{refusal}"))

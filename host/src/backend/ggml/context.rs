@@ -122,6 +122,7 @@ impl Context {
             return Err(Error::invalid("the prompt (input 0) is not set"));
         };
         prompt.check(&self.loaded.weights)?;
+        self.loaded.weights.check_files()?;
         self.session().await?;
         match (&self.prompt, &mut self.session) {
             (Some(prompt), Some(session)) => Ok((prompt, session)),
@@ -349,7 +350,6 @@ impl Context {
     }
 
     async fn compute_all(&mut self) -> Result<(), Error> {
-        self.loaded.weights.check_files()?;
         if self.options.embedding {
             self.embed().await
         } else {
@@ -358,8 +358,6 @@ impl Context {
     }
 
     async fn compute_one(&mut self) -> Result<(), Error> {
-        // Before the prompt, too.
-        self.loaded.weights.check_files()?;
         if self.running.is_none() {
             if self.options.embedding {
                 return Err(Error::new(

@@ -111,17 +111,27 @@ impl Scheduler {
     }
 
     fn send(&self, message: Message) {
-        // If the thread has ended, so have the message and the sender of its answer: `answered` tells.
+        // If the thread has ended, so have the message and the sender of its answer: `ask` tells.
         if let Some(messages) = &self.messages {
             let _ = messages.send(message);
         }
     }
 
+    /// Sends a message, and waits for its answer.
+    async fn ask<V>(&self, message: impl FnOnce(Answer<V>) -> Message) -> Result<V, Error> {
+        let (answer, answered) = oneshot::channel();
+        self.send(message(answer));
+        answered.await.unwrap_or_else(|_| {
+            Err(Error::new(
+                ErrorCode::RuntimeError,
+                "the model's thread has ended: load the model anew",
+            ))
+        })
+    }
+
     /// How many tokens a session may have.
     pub(super) async fn open(&self) -> Result<usize, Error> {
-        let (answer, answered) = oneshot::channel();
-        self.send(Message::Open { answer });
-        received(answered).await
+        self.ask(|answer| Message::Open { answer }).await
     }
 
     pub(super) async fn start(
@@ -132,16 +142,15 @@ impl Scheduler {
         monitor: Monitor,
         logits: Vec<f32>,
     ) -> Result<Evaluated, Error> {
-        let (answer, answered) = oneshot::channel();
-        self.send(Message::Start {
+        self.ask(|answer| Message::Start {
             key,
             guest,
             prompt,
             monitor,
             logits,
             answer,
-        });
-        received(answered).await
+        })
+        .await
     }
 
     pub(super) async fn advance(
@@ -150,20 +159,17 @@ impl Scheduler {
         token: LlamaToken,
         logits: Vec<f32>,
     ) -> Result<Evaluated, Error> {
-        let (answer, answered) = oneshot::channel();
-        self.send(Message::Advance {
+        self.ask(|answer| Message::Advance {
             key,
             token,
             logits,
             answer,
-        });
-        received(answered).await
+        })
+        .await
     }
 
     pub(super) async fn shift(&self, key: Key) -> Result<usize, Error> {
-        let (answer, answered) = oneshot::channel();
-        self.send(Message::Shift { key, answer });
-        received(answered).await
+        self.ask(|answer| Message::Shift { key, answer }).await
     }
 
     pub(super) fn rest(&self, key: Key) {
@@ -173,15 +179,6 @@ impl Scheduler {
     pub(super) fn close(&self, key: Key) {
         self.send(Message::Close { key });
     }
-}
-
-async fn received<V>(answered: oneshot::Receiver<Result<V, Error>>) -> Result<V, Error> {
-    answered.await.unwrap_or_else(|_| {
-        Err(Error::new(
-            ErrorCode::RuntimeError,
-            "the model's thread has ended: load the model anew",
-        ))
-    })
 }
 
 impl Drop for Scheduler {

@@ -170,18 +170,19 @@ impl Worker {
         if self.waiting.is_empty() {
             return None;
         }
-        let admitted = self
-            .sessions
-            .values()
-            .filter(|s| s.admitted.is_some())
-            .count();
-        if admitted < self.most() {
+        if self.running() < self.most() {
             return Some(Duration::ZERO);
         }
         Some(PATIENCE)
     }
 
-    /// How many computations run at once: fewer than there may, if there is no memory for them.
+    /// How many computations run.
+    fn running(&self) -> usize {
+        let admitted = |session: &&Session| session.admitted.is_some();
+        self.sessions.values().filter(admitted).count()
+    }
+
+    /// How many computations may run at once: fewer than there may, if there is no memory for them.
     fn most(&self) -> usize {
         let cache = self.cache.as_ref().map(KvCache::most);
         self.scheduling
@@ -357,12 +358,7 @@ impl Worker {
         let Some(oldest) = self.waiting.front().and_then(|key| self.sessions.get(key)) else {
             return;
         };
-        let admitted = self
-            .sessions
-            .values()
-            .filter(|s| s.admitted.is_some())
-            .count();
-        if admitted < self.most() {
+        if self.running() < self.most() {
             return;
         }
         let waited = oldest
@@ -663,11 +659,7 @@ impl Worker {
 
     /// Tells how many run and wait.
     fn gauge(&mut self) {
-        let running = self
-            .sessions
-            .values()
-            .filter(|s| s.admitted.is_some())
-            .count();
+        let running = self.running();
         let cached = self.cache.as_ref().map_or(0, KvCache::cached_tokens);
         self.gauges.set(running, self.waiting.len(), cached);
     }
