@@ -300,6 +300,9 @@ fn every_option_of_a_context_computes() {
         r#"{"rope-freq-base": 10000, "rope-freq-scale": 1}"#,
         r#"{"rope-scaling-type": "none", "no-kv-offload": true}"#,
         r#"{"batch-size": 4, "ubatch-size": 2, "threads-batch": 1}"#,
+        r#"{"batch-size": 1, "ubatch-size": 1}"#,
+        // llama.cpp rounds it up, to 256.
+        r#"{"ctx-size": 1}"#,
         r#"{"use-mmap": false}"#,
         r#"{"split-mode": "none", "main-gpu": 0}"#,
     ] {

@@ -228,6 +228,27 @@ fn prefixes_make_room_for_what_runs() {
 }
 
 #[test]
+fn who_goes_on_is_left_whole_when_many_have_gone() {
+    let host = Host::new(8);
+    let mut stays = host.open("Who stays");
+    let mut text = steps(&mut *stays, 3);
+    for round in 0..3 {
+        let mut others: Vec<_> = (0..7)
+            .map(|number| host.open(&format!("{round}{number}{}", "x".repeat(200))))
+            .collect();
+        for other in &mut others {
+            steps(&mut **other, 2);
+        }
+        drop(others);
+        // What is left has been moved together.
+        text.extend(steps(&mut *stays, 3));
+    }
+    assert_eq!(text, alone("Who stays")[..12]);
+    let mut again = host.open("Who stays");
+    assert_eq!(steps(&mut *again, 12), text);
+}
+
+#[test]
 fn full_contexts_at_once_end_each_for_itself() {
     let host = Host::new(3);
     std::thread::scope(|scope| {

@@ -67,7 +67,8 @@ pub(super) fn file(index: u64, rng: &mut impl Rng) -> Vec<u8> {
 
 fn value(rng: &mut impl Rng, depth: u32) -> String {
     match below(rng, 14) {
-        0..=2 => below(rng, 100).to_string(),
+        0 => below(rng, 6).to_string(),
+        1 | 2 => below(rng, 100).to_string(),
         3 => whole(rng, 1).to_string(),
         4 => format!("-{}", whole(rng, 1)),
         5 => format!("{:e}", real(rng, 1.0)),

@@ -33,7 +33,7 @@ pub(super) enum Session {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Settings {
     ctx_size: u32,
-    batch_size: u32,
+    pub(super) batch_size: u32,
     ubatch_size: u32,
     threads: i32,
     pub(super) threads_batch: i32,

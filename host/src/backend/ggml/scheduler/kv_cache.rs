@@ -9,13 +9,20 @@ use crate::backend::ggml::weights::Weights;
 use crate::metrics::Metrics;
 use crate::{Error, ErrorCode};
 use llama_cpp_2::DecodeError;
-use llama_cpp_2::context::session::LlamaStateSeqFlags;
+use llama_cpp_2::context::session::{LlamaStateSeqFlags, SeqState};
 use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::token::LlamaToken;
 use std::sync::Arc;
 
 /// How many sequences there may be for each that can run: the others are prefixes.
 const PLACES: usize = 4;
+/// How many tokens are kept that no session owns: each costs those that are computed a little, since llama.cpp
+/// steps over all of the cache for every token. The last sequence that was left is kept whatever its length.
+const KEPT: usize = 1024;
+/// Fewer cells than this are not worth being moved together.
+const FEWEST_CELLS: usize = 512;
+/// How many bytes are moved at most: everyone waits for it.
+const MOST_MOVED: u64 = 256 << 20;
 /// llama.cpp's own limit.
 const MOST_PLACES: usize = 256;
 
@@ -33,6 +40,8 @@ pub(super) struct KvCache {
     /// What it may grow to.
     most: usize,
     sequences: Sequences,
+    /// The most tokens that there were since what is there was moved together.
+    peak: usize,
     /// Sessions that have lost their sequence, with its tokens.
     lost: Vec<(Key, Vec<LlamaToken>)>,
 }
@@ -67,6 +76,7 @@ impl KvCache {
             capacity: 1,
             most: most.clamp(1, MOST_PLACES),
             sequences: Sequences::new(places(1)),
+            peak: 0,
             lost: Vec::new(),
         };
         if cache.settings.warmup {
@@ -126,6 +136,11 @@ impl KvCache {
             Some(sequence) => {
                 sequence.owner = None;
                 sequence.running = false;
+                self.sequences.touch(place);
+                while let Some(oldest) = self.sequences.surplus(KEPT) {
+                    self.evict(oldest);
+                }
+                self.compact();
             }
             None => {}
         }
@@ -287,25 +302,7 @@ impl KvCache {
             self.most = self.capacity;
             return false;
         }
-        // What runs first, then what was used last: all of it has room, but for prefixes that were shared.
-        let mut order: Vec<_> = self
-            .sequences
-            .iter()
-            .map(|(place, sequence)| (!sequence.running, sequence.age(), place))
-            .collect();
-        order.sort_unstable();
-        let states: Vec<_> = match &self.llama {
-            Some(llama) => order
-                .into_iter()
-                .map(|(.., place)| {
-                    let state = llama
-                        .context()
-                        .state_seq_get(id(place), LlamaStateSeqFlags::empty());
-                    (place, state.ok())
-                })
-                .collect(),
-            None => Vec::new(),
-        };
+        let states = self.save();
         // Both together may not fit into memory.
         self.llama = None;
         let (llama, grown) = match make(&self.weights, &self.settings, self.size, capacity) {
@@ -323,6 +320,52 @@ impl KvCache {
             self.capacity = capacity;
             self.sequences.extend(places(capacity));
         }
+        self.restore(states);
+        grown
+    }
+
+    /// Moves what is left together, once most of it has gone: llama.cpp steps over all cells up to the last one in use.
+    fn compact(&mut self) {
+        let tokens = self.sequences.tokens();
+        if self.peak < FEWEST_CELLS || tokens > self.peak / 2 {
+            return;
+        }
+        let count = u32::try_from(tokens).unwrap_or(u32::MAX);
+        if memory::context_size(&self.weights.model, count) > MOST_MOVED {
+            return;
+        }
+        let states = self.save();
+        if let Ok(context) = self.context() {
+            context.clear_kv_cache();
+        }
+        self.restore(states);
+        self.peak = self.sequences.tokens();
+    }
+
+    /// Copies every sequence: what runs first, then what was used last.
+    fn save(&self) -> Vec<(usize, Option<SeqState>)> {
+        let Some(llama) = &self.llama else {
+            return Vec::new();
+        };
+        let mut order: Vec<_> = self
+            .sequences
+            .iter()
+            .map(|(place, sequence)| (!sequence.running, sequence.age(), place))
+            .collect();
+        order.sort_unstable();
+        let state = |place| {
+            let context = llama.context();
+            context.state_seq_get(id(place), LlamaStateSeqFlags::empty())
+        };
+        order
+            .into_iter()
+            .map(|(.., place)| (place, state(place).ok()))
+            .collect()
+    }
+
+    /// Puts the copies into an empty context. Each has cells of its own then, so that what was shared may not have
+    /// room any more.
+    fn restore(&mut self, states: Vec<(usize, Option<SeqState>)>) {
         for (place, state) in states {
             let restored = match (&mut self.llama, state) {
                 (Some(llama), Some(state)) => {
@@ -336,7 +379,6 @@ impl KvCache {
                 sequence.shared = false;
             }
         }
-        grown
     }
 
     /// Evaluates tokens of several sequences together. Fails for all of them; their tokens are lost then.
@@ -382,6 +424,7 @@ impl KvCache {
                 sequence.tokens.extend_from_slice(piece.tokens);
             }
         }
+        self.peak = self.peak.max(self.sequences.tokens());
         Ok(())
     }
 
@@ -470,9 +513,14 @@ fn make(
     size: usize,
     capacity: usize,
 ) -> Result<OwnedContext, Error> {
-    session::new_context(weights, settings, size * capacity, |params| {
+    let places = places(capacity);
+    // llama.cpp makes room for an output of each sequence, and asserts that a batch could have them all.
+    let tokens = (size * capacity).max(places);
+    session::new_context(weights, settings, tokens, |params| {
+        let places = u32::try_from(places).unwrap_or(1);
         params
-            .with_n_seq_max(u32::try_from(places(capacity)).unwrap_or(1))
+            .with_n_seq_max(places)
+            .with_n_batch(settings.batch_size.max(places))
             // One memory for all, so that it can be divided as needed, and prefixes be shared.
             .with_kv_unified(true)
     })

@@ -2,18 +2,20 @@
 
 use std::time::Duration;
 
-/// How long prompts may hold up those who wait for their next token, in each batch.
+/// How long prompts may hold up those who wait for their next token, in each batch: this, or half of what a batch takes,
+/// so that prompts get as much time as tokens where there are many of both.
 const HOLD_UP: Duration = Duration::from_millis(100);
 /// The fewest tokens of prompts in a batch: less is not worth a batch.
 pub(super) const FEWEST: usize = 16;
 
 /// How many tokens of prompts fit into the next batch. `decoding` is how many computations want their next
-/// token now or soon, `rate` how many tokens of prompts the model evaluates in a second.
-pub(super) fn budget(most: usize, decoding: usize, rate: f64) -> usize {
+/// token now or soon, `rate` how many tokens of prompts the model evaluates in a second, `last` how long the last batch
+/// took.
+pub(super) fn budget(most: usize, decoding: usize, rate: f64, last: Duration) -> usize {
     if decoding == 0 {
         return most;
     }
-    let within = (rate * HOLD_UP.as_secs_f64()) as usize;
+    let within = (rate * HOLD_UP.max(last / 2).as_secs_f64()) as usize;
     within.max(FEWEST).min(most.saturating_sub(decoding))
 }
 
@@ -53,10 +55,12 @@ mod tests {
 
     #[test]
     fn prompts_take_what_decoding_leaves() {
-        assert_eq!(budget(512, 0, 1.0), 512);
-        assert_eq!(budget(512, 8, 1000.0), 100);
-        assert_eq!(budget(512, 8, 1e9), 504);
-        assert_eq!(budget(512, 8, 0.0), FEWEST);
-        assert_eq!(budget(8, 8, 1e9), 0);
+        let short = Duration::ZERO;
+        assert_eq!(budget(512, 0, 1.0, short), 512);
+        assert_eq!(budget(512, 8, 1000.0, short), 100);
+        assert_eq!(budget(512, 8, 1000.0, Duration::from_millis(600)), 300);
+        assert_eq!(budget(512, 8, 1e9, short), 504);
+        assert_eq!(budget(512, 8, 0.0, short), FEWEST);
+        assert_eq!(budget(8, 8, 1e9, short), 0);
     }
 }

@@ -527,7 +527,7 @@ impl Worker {
             .filter(|(.., work)| work.is_prompt())
             .map(|(.., work)| work.tokens.len())
             .collect();
-        let budget = plan::budget(most, decoding.min(most), self.prefill_rate);
+        let budget = plan::budget(most, decoding.min(most), self.prefill_rate, self.last);
         let mut shares = plan::shares(&left, budget).into_iter();
         let mut room = most;
         let mut cancelled = Vec::new();
