@@ -211,7 +211,6 @@ pub(crate) struct Load {
 pub(crate) fn measure(effort: &Effort, path: &Path) -> Result<Load> {
     let model = LlamaModel::load_from_file(llama_backend()?, path, &LlamaModelParams::default())?;
     let guests = Guests::new(path)?;
-    let rounds = if effort.quick { 1 } else { 2 };
     let numbers = if effort.quick {
         &GUESTS[..3]
     } else {
@@ -233,12 +232,21 @@ pub(crate) fn measure(effort: &Effort, path: &Path) -> Result<Load> {
     ];
     for count in numbers.iter().copied() {
         let (mut bare, mut ours) = (0.0_f64, 0.0_f64);
+        let mut ratios = Vec::new();
         let mut fairness = f64::INFINITY;
         let mut first = Vec::new();
+        // As much time for few guests as for many.
+        let rounds = if effort.quick {
+            1
+        } else {
+            (48 / count).clamp(3, 9)
+        };
         for _ in 0..rounds {
-            bare = bare.max(alone(&model, count)?);
+            let beside = alone(&model, count)?;
+            bare = bare.max(beside);
             let texts = guests.run(count)?;
             let found = together(&texts);
+            ratios.push(found / beside);
             let rates: Vec<_> = texts.iter().map(Text::rate).collect();
             let mean = rates.iter().sum::<f64>() / rates.len() as f64;
             let slowest = rates.iter().copied().fold(f64::INFINITY, f64::min);
@@ -252,11 +260,14 @@ pub(crate) fn measure(effort: &Effort, path: &Path) -> Result<Load> {
             }
         }
         first.sort_by(f64::total_cmp);
+        // What ran one after the other had the same from the machine, which other programs use too.
+        ratios.sort_by(f64::total_cmp);
+        let ratio = percentile(&ratios, 0.5);
         rows.push(vec![
             format!("{count}"),
             format!("{bare:.1}"),
             format!("{ours:.1}"),
-            format!("{:.2}", ours / bare),
+            format!("{ratio:.2}"),
             format!("{fairness:.2}"),
             format!("{:.0}", percentile(&first, 0.0)),
             format!("{:.0}", percentile(&first, 0.5)),
@@ -265,7 +276,7 @@ pub(crate) fn measure(effort: &Effort, path: &Path) -> Result<Load> {
         ]);
         targets.push(Target::new(
             &format!("{count} guests, tokens/s: (a) / (b)"),
-            bare / ours,
+            1.0 / ratio,
             1.0 / 0.95,
             "×",
         ));
@@ -288,9 +299,9 @@ pub(crate) fn measure(effort: &Effort, path: &Path) -> Result<Load> {
         ),
         columns: vec![
             "guests",
-            "(a) tokens/s",
-            "(b) tokens/s",
-            "(b) / (a)",
+            "(a) tokens/s, best",
+            "(b) tokens/s, best",
+            "(b) / (a), median",
             "slowest / mean",
             "first token, ms: best",
             "median",

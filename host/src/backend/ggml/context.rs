@@ -239,6 +239,7 @@ impl Context {
 
     /// Chooses a token. Gives its bytes, and whether the text may go on behind it.
     async fn next_token(&mut self) -> Result<(Vec<u8>, Result<(), Error>), Error> {
+        let most = usize::try_from(self.options.n_predict).unwrap_or(usize::MAX);
         let (Some(running), Some(session)) = (&mut self.running, &mut self.session) else {
             return Err(Error::new(
                 ErrorCode::RuntimeError,
@@ -271,8 +272,12 @@ impl Context {
         } else if session.len() >= session.size() && !(running.ctx_shift && session.shift().await) {
             Err(context_full(session.size()))
         } else {
-            // Evaluated with the next step: this one's text need not wait for that.
+            // The next step waits for it, so that this one's text need not, and it is evaluated while the program
+            // does something with that text.
             running.next = Some(token);
+            if self.generated.len() < most {
+                session.begin_advance(token);
+            }
             Ok(())
         };
         Ok((piece, goes_on))

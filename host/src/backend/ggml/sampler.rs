@@ -27,6 +27,8 @@ pub(super) struct Sampler {
     /// Filled anew for each token.
     candidates: LlamaTokenDataArray,
     grammar: Option<LlamaSampler>,
+    /// Whether the likeliest token is all that is asked for.
+    likeliest: bool,
 }
 
 impl Sampler {
@@ -103,6 +105,7 @@ impl Sampler {
             (grammar, _) => Some(make_grammar(model, "grammar", grammar)?),
         };
         Ok(Self {
+            likeliest: options.temp <= 0.0 && samplers.len() == 1 && grammar.is_none(),
             chain: LlamaSampler::chain(samplers, true),
             candidates: LlamaTokenDataArray::new(Vec::new(), false),
             grammar,
@@ -111,6 +114,11 @@ impl Sampler {
 
     /// Chooses from the logits of a place: one for each token of the vocabulary.
     pub(super) fn sample(&mut self, logits: &[f32]) -> Result<LlamaToken, Error> {
+        if self.likeliest
+            && let Some(token) = likeliest(logits)
+        {
+            return Ok(token);
+        }
         let candidates = &mut self.candidates;
         candidates.data.clear();
         candidates.data.extend(
@@ -150,6 +158,25 @@ impl Sampler {
         }
         Ok(token)
     }
+}
+
+/// The first of the likeliest tokens, as llama.cpp's greedy sampler has it, without a list of candidates.
+fn likeliest(logits: &[f32]) -> Option<LlamaToken> {
+    // Several at once, which compilers make one instruction of.
+    let mut most = [f32::NEG_INFINITY; 16];
+    let (chunks, rest) = logits.as_chunks::<16>();
+    for chunk in chunks {
+        for (most, logit) in most.iter_mut().zip(chunk) {
+            *most = if *logit > *most { *logit } else { *most };
+        }
+    }
+    let most = most
+        .iter()
+        .chain(rest)
+        .copied()
+        .fold(f32::NEG_INFINITY, f32::max);
+    let token = logits.iter().position(|logit| *logit == most)?;
+    i32::try_from(token).ok().map(LlamaToken)
 }
 
 /// Makes the tokens that end a text impossible.
@@ -220,4 +247,31 @@ fn make_grammar(model: &LlamaModel, option: &str, grammar: &str) -> Result<Llama
             "option `{option}`: expected a GBNF grammar with a rule `root`: {error}"
         ))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_likeliest_token_is_that_of_llama_cpp() {
+        let mut logits: Vec<f32> = (0..100_u32).map(|i| (i * 37 % 101) as f32).collect();
+        for (at, logit) in [(50, 200.0), (99, 300.0), (0, 300.0), (17, f32::INFINITY)] {
+            logits[at] = logit;
+            for length in [1, 16, 18, 51, 100] {
+                let logits = &logits[..length];
+                let mut candidates = LlamaTokenDataArray::from_iter(
+                    (0..)
+                        .zip(logits)
+                        .map(|(token, logit)| LlamaTokenData::new(LlamaToken(token), *logit, 0.0)),
+                    false,
+                );
+                candidates.apply_sampler(&mut LlamaSampler::greedy());
+                assert_eq!(likeliest(logits), candidates.selected_token());
+            }
+        }
+        assert_eq!(likeliest(&[]), None);
+        // What is no number is nothing to compare with: llama.cpp's sampler decides.
+        assert_eq!(likeliest(&[f32::NAN]), None);
+    }
 }

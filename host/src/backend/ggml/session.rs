@@ -295,6 +295,13 @@ impl Session {
         }
     }
 
+    /// Has a token evaluated that [`Self::advance`] is going to ask for, where that costs nobody time.
+    pub(super) fn begin_advance(&mut self, token: LlamaToken) {
+        if let Self::Shared(session) = self {
+            session.begin_advance(token);
+        }
+    }
+
     /// Makes room in a full context: forgets the older half of the tokens, but not the first one. Whether
     /// that could be done.
     pub(super) async fn shift(&mut self) -> bool {

@@ -237,7 +237,13 @@ impl KvCache {
         Ok(count)
     }
 
-    /// Forgets a sequence's tokens behind the first `count`. Gives how many there are then.
+    /// Forgets a sequence's tokens behind the first `count`.
+    pub(super) fn keep(&mut self, place: usize, count: usize) {
+        // Where that fails there is no context, and nothing to forget.
+        let _ = self.truncate(place, count);
+    }
+
+    /// The same. Gives how many there are then.
     fn truncate(&mut self, place: usize, count: usize) -> Result<usize, Error> {
         let length = self.sequences.get(place).map_or(0, |s| s.tokens.len());
         if count >= length {

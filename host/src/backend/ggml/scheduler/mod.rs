@@ -75,7 +75,12 @@ enum Message {
     /// To forget the older half of the tokens, but not the first one. The answer is how many are left.
     Shift { key: Key, answer: Answer<usize> },
     /// Nothing for now: the computation is over.
-    Rest { key: Key },
+    Rest {
+        key: Key,
+        /// How many tokens there are without the one that nobody waits for any more: whether that was evaluated
+        /// already is chance, and so it is forgotten.
+        length: Option<usize>,
+    },
     /// Nothing ever again.
     Close { key: Key },
 }
@@ -119,14 +124,9 @@ impl Scheduler {
 
     /// Sends a message, and waits for its answer.
     async fn ask<V>(&self, message: impl FnOnce(Answer<V>) -> Message) -> Result<V, Error> {
-        let (answer, answered) = oneshot::channel();
+        let (answer, answer_to_come) = oneshot::channel();
         self.send(message(answer));
-        answered.await.unwrap_or_else(|_| {
-            Err(Error::new(
-                ErrorCode::RuntimeError,
-                "the model's thread has ended: load the model anew",
-            ))
-        })
+        answered(answer_to_come).await
     }
 
     /// How many tokens a session may have.
@@ -153,27 +153,29 @@ impl Scheduler {
         .await
     }
 
-    pub(super) async fn advance(
+    /// Gives the answer to come, for [`answered`].
+    pub(super) fn advance(
         &self,
         key: Key,
         token: LlamaToken,
         logits: Vec<f32>,
-    ) -> Result<Evaluated, Error> {
-        self.ask(|answer| Message::Advance {
+    ) -> oneshot::Receiver<Result<Evaluated, Error>> {
+        let (answer, answer_to_come) = oneshot::channel();
+        self.send(Message::Advance {
             key,
             token,
             logits,
             answer,
-        })
-        .await
+        });
+        answer_to_come
     }
 
     pub(super) async fn shift(&self, key: Key) -> Result<usize, Error> {
         self.ask(|answer| Message::Shift { key, answer }).await
     }
 
-    pub(super) fn rest(&self, key: Key) {
-        self.send(Message::Rest { key });
+    pub(super) fn rest(&self, key: Key, length: Option<usize>) {
+        self.send(Message::Rest { key, length });
     }
 
     pub(super) fn close(&self, key: Key) {
@@ -189,6 +191,16 @@ impl Drop for Scheduler {
             let _ = thread.join();
         }
     }
+}
+
+/// Waits for an answer.
+pub(super) async fn answered<V>(answer: oneshot::Receiver<Result<V, Error>>) -> Result<V, Error> {
+    answer.await.unwrap_or_else(|_| {
+        Err(Error::new(
+            ErrorCode::RuntimeError,
+            "the model's thread has ended: load the model anew",
+        ))
+    })
 }
 
 /// A number for a session that no other one has.

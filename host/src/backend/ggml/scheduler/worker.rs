@@ -268,7 +268,13 @@ impl Worker {
                 self.note_lost();
                 let _ = answer.send(left.ok_or_else(cannot_shift));
             }
-            Message::Rest { key } => self.rest(key),
+            Message::Rest { key, length } => {
+                self.rest(key);
+                let place = self.sessions.get(&key).and_then(|session| session.place);
+                if let (Some(place), Some(length), Some(cache)) = (place, length, &mut self.cache) {
+                    cache.keep(place, length);
+                }
+            }
             Message::Close { key } => {
                 self.rest(key);
                 if let (

@@ -1,11 +1,12 @@
 //! A session with a sequence in the context of a scheduler.
 
 use super::Settings;
-use crate::backend::ggml::scheduler::{Evaluated, Key, Scheduler, new_key};
+use crate::backend::ggml::scheduler::{self, Evaluated, Key, Scheduler, new_key};
 use crate::backend::ggml::weights::Loaded;
 use crate::{Error, Monitor};
 use llama_cpp_2::token::LlamaToken;
 use std::sync::Arc;
+use tokio::sync::oneshot;
 
 pub(in crate::backend::ggml) struct Shared {
     settings: Settings,
@@ -18,6 +19,10 @@ pub(in crate::backend::ggml) struct Shared {
     length: usize,
     /// Behind the last of them.
     logits: Vec<f32>,
+    /// An allocation for the next ones.
+    spare: Vec<f32>,
+    /// The answer to come for the token behind those.
+    ahead: Option<oneshot::Receiver<Result<Evaluated, Error>>>,
     /// Whether the scheduler knows of a computation.
     running: bool,
 }
@@ -46,6 +51,8 @@ impl Shared {
             movable: super::is_movable(&loaded.weights),
             length: 0,
             logits: Vec::new(),
+            spare: Vec::new(),
+            ahead: None,
             running: false,
         })
     }
@@ -72,6 +79,7 @@ impl Shared {
         monitor: &Monitor,
     ) -> Result<usize, Error> {
         let logits = std::mem::take(&mut self.logits);
+        self.ahead = None;
         self.length = 0;
         self.running = true;
         let evaluated = self
@@ -87,15 +95,26 @@ impl Shared {
         Ok(self.keep(evaluated))
     }
 
+    /// Has the token behind the others evaluated, without waiting for it: [`Self::advance`] with the same one does.
+    pub(super) fn begin_advance(&mut self, token: LlamaToken) {
+        if self.ahead.is_none() {
+            let spare = std::mem::take(&mut self.spare);
+            self.ahead = Some(self.scheduler.advance(self.key, token, spare));
+        }
+    }
+
     pub(super) async fn advance(&mut self, token: LlamaToken) -> Result<(), Error> {
-        let logits = std::mem::take(&mut self.logits);
-        let evaluated = self.scheduler.advance(self.key, token, logits).await?;
-        self.keep(evaluated);
+        self.begin_advance(token);
+        // Whoever stops waiting for the answer drops it, and the scheduler forgets the work.
+        if let Some(ahead) = self.ahead.take() {
+            let evaluated = scheduler::answered(ahead).await?;
+            self.keep(evaluated);
+        }
         Ok(())
     }
 
     fn keep(&mut self, evaluated: Evaluated) -> usize {
-        self.logits = evaluated.logits;
+        self.spare = std::mem::replace(&mut self.logits, evaluated.logits);
         self.length = evaluated.length;
         evaluated.cached
     }
@@ -117,14 +136,16 @@ impl Shared {
     }
 
     pub(super) fn rest(&mut self) {
+        let length = self.ahead.take().map(|_| self.length);
         if std::mem::take(&mut self.running) {
-            self.scheduler.rest(self.key);
+            self.scheduler.rest(self.key, length);
         }
     }
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
+        self.rest();
         self.scheduler.close(self.key);
     }
 }
