@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything a change has to pass. Prints what failed, and last `N passed, N failed`.
+# Everything a change has to pass. Prints how long each part took, what failed, and last `N passed, N failed`.
 #
 # A check whose tool cannot be had is skipped with a word; where CI=true it fails.
 set -uo pipefail
@@ -8,6 +8,7 @@ source "$(dirname "$0")/lib.sh"
 passed=0
 failed=0
 failures=()
+times=()
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
@@ -18,12 +19,18 @@ count() {
   [ "$2" = 0 ] || failures+=("$3")
 }
 
+# took SECONDS NAME
+took() {
+  times+=("$(printf '%5d s  %s' "$1" "$2")")
+}
+
 # check NAME COMMAND...: one check.
 check() {
-  local name=$1
+  local name=$1 start=$SECONDS
   shift
   say "$name: $*"
   if "$@"; then count 1 0 "$name"; else count 0 1 "$name"; fi
+  took $((SECONDS - start)) "$name"
 }
 
 # lines REGEX: the sum of `N passed` and of `N failed` in the log's lines that match.
@@ -33,7 +40,7 @@ lines() {
 
 # suite NAME REGEX COMMAND...: counts what the suite counts; a failure without a count is one.
 suite() {
-  local name=$1 regex=$2 status sums
+  local name=$1 regex=$2 start=$SECONDS status sums
   shift 2
   say "$name: $*"
   "$@" 2>&1 | tee "$log"
@@ -45,6 +52,7 @@ suite() {
     sums[1]=1
   fi
   count "${sums[0]}" "${sums[1]}" "$name"
+  took $((SECONDS - start)) "$name"
 }
 
 # The lints of this release are the ones that count; later ones know more.
@@ -74,6 +82,7 @@ part LLM_WASI_ORIENTATION_IR orientation
 part LLM_WASI_MINILM minilm
 part LLM_WASI_MAGIKA magika
 part LLM_WASI_TEMPLATES templates
+took $SECONDS "models and tools"
 
 check "format" cargo fmt --all --check
 check "format of the guests" cargo fmt --all --manifest-path guests/Cargo.toml --check
@@ -112,6 +121,7 @@ suite "example apps" '^[0-9]+ passed, [0-9]+ failed' tests/languages/run.sh
 suite "book" '^[0-9]+ passed, [0-9]+ failed' tests/book/run.sh
 
 echo
+printf '%s\n' "${times[@]}"
 for failure in "${failures[@]}"; do say "failed: $failure"; done
 printf '%d passed, %d failed\n' "$passed" "$failed"
 [ "$failed" = 0 ]

@@ -110,6 +110,25 @@ fn limits_are_listed_and_wrong_ones_named() {
 }
 
 #[test]
+fn what_models_share_has_sizes_and_numbers() {
+    let folder = folder();
+    folder.succeed(&run(&["--queue", "0", "--prefix-cache", "0"]));
+    for (flag, value, expected) in [
+        ("--queue", "-1", "invalid digit"),
+        (
+            "--prefix-cache",
+            "1.5GiB",
+            "a size in bytes, KiB, MiB or GiB",
+        ),
+    ] {
+        let output = folder.run(&run(&[&format!("{flag}={value}")]));
+        assert_eq!(output.status.code(), Some(2), "{flag}");
+        let told = text(&output.stderr);
+        assert!(told.contains(value) && told.contains(expected), "{told}");
+    }
+}
+
+#[test]
 fn a_limit_is_an_error_of_the_program_and_one_line_of_the_log() {
     let folder = folder();
     for (limit, name) in [

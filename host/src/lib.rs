@@ -40,6 +40,7 @@ mod scheduling;
 mod tensor;
 #[cfg(feature = "test-support")]
 pub mod testing;
+mod units;
 mod wasi_nn;
 
 pub use error::{Error, ErrorCode};
@@ -52,3 +53,4 @@ pub use preload::{Preload, PreloadError};
 pub use registry::{Registry, RegistryBuilder};
 pub use scheduling::Scheduling;
 pub use tensor::{Bytes, OutputDescription, SharedTensor, Tensor, TensorType};
+pub use units::parse_bytes;

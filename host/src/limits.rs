@@ -1,5 +1,6 @@
 //! What guests may take of a host.
 
+use crate::units::{GIB, MIB, bytes_text, parse_bytes, parse_time};
 use std::time::Duration;
 
 /// Limits of each guest. Whoever exceeds one gets an error, or an answer that memory does not grow, and the log
@@ -43,10 +44,6 @@ pub struct Limits {
     /// Instructions of a program, as Wasmtime's fuel.
     pub fuel: Option<u64>,
 }
-
-const KIB: usize = 1 << 10;
-const MIB: usize = 1 << 20;
-const GIB: usize = 1 << 30;
 
 impl Default for Limits {
     fn default() -> Self {
@@ -170,8 +167,8 @@ impl Value<'_> {
         match self {
             Self::Count(count) => *count = text.parse().map_err(|_| "a number")?,
             Self::Bytes(bytes) => {
-                *bytes = parse_bytes(text)
-                    .ok_or("a number of bytes, KiB, MiB or GiB, such as 512MiB")?;
+                *bytes =
+                    parse_bytes(text).ok_or("a size in bytes, KiB, MiB or GiB, such as 512MiB")?;
             }
             Self::Time(time) if text == "none" => *time = None,
             Self::Time(time) => {
@@ -183,45 +180,6 @@ impl Value<'_> {
             Self::Fuel(fuel) => *fuel = Some(text.parse().map_err(|_| "a number, or `none`")?),
         }
         Ok(())
-    }
-}
-
-fn bytes_text(bytes: usize) -> String {
-    match bytes {
-        1.. if bytes.is_multiple_of(GIB) => format!("{}GiB", bytes / GIB),
-        1.. if bytes.is_multiple_of(MIB) => format!("{}MiB", bytes / MIB),
-        1.. if bytes.is_multiple_of(KIB) => format!("{}KiB", bytes / KIB),
-        _ => bytes.to_string(),
-    }
-}
-
-/// Splits a number from its unit.
-fn split(text: &str) -> Option<(u64, &str)> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    Some((number.parse().ok()?, unit))
-}
-
-fn parse_bytes(text: &str) -> Option<usize> {
-    let (number, unit) = split(text)?;
-    let unit = match unit {
-        "" | "B" => 1,
-        "KiB" => KIB,
-        "MiB" => MIB,
-        "GiB" => GIB,
-        _ => return None,
-    };
-    usize::try_from(number).ok()?.checked_mul(unit)
-}
-
-fn parse_time(text: &str) -> Option<Duration> {
-    let (number, unit) = split(text)?;
-    match unit {
-        "ms" => Some(Duration::from_millis(number)),
-        "s" => Some(Duration::from_secs(number)),
-        "m" => Some(Duration::from_secs(number.checked_mul(60)?)),
-        "h" => Some(Duration::from_secs(number.checked_mul(3600)?)),
-        _ => None,
     }
 }
 
@@ -240,29 +198,6 @@ mod tests {
             set.set(name, "7s")
                 .unwrap_or_else(|_| set.set(name, "7").unwrap());
             assert_ne!(set, limits, "{name}");
-        }
-    }
-
-    #[test]
-    fn sizes_and_times() {
-        assert_eq!(parse_bytes("64KiB"), Some(65536));
-        assert_eq!(parse_bytes("3"), Some(3));
-        for wrong in [
-            "",
-            "KiB",
-            "1 KiB",
-            "1kb",
-            "-1",
-            "1.5GiB",
-            "99999999999999999999",
-            "18446744073709551615GiB",
-        ] {
-            assert_eq!(parse_bytes(wrong), None, "{wrong}");
-        }
-        assert_eq!(parse_time("1500ms"), Some(Duration::from_millis(1500)));
-        assert_eq!(parse_time("2m"), Some(Duration::from_secs(120)));
-        for wrong in ["", "3", "s", "1.5s", "-1s", "18446744073709551615h"] {
-            assert_eq!(parse_time(wrong), None, "{wrong}");
         }
     }
 

@@ -7,6 +7,9 @@ pub struct Scheduling {
     pub parallel: usize,
     /// How many wait; further ones fail with [`ErrorCode::Busy`](crate::ErrorCode::Busy).
     pub queue: usize,
+    /// How many bytes of keys and values are kept, for each language model, of what guests have left: who begins
+    /// with the same tokens need not evaluate them again. What was not used for the longest time goes first.
+    pub prefixes: usize,
 }
 
 impl Default for Scheduling {
@@ -14,6 +17,7 @@ impl Default for Scheduling {
         Self {
             parallel: 8,
             queue: 1024,
+            prefixes: 256 << 20,
         }
     }
 }

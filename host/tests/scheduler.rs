@@ -210,21 +210,44 @@ fn a_growing_conversation_evaluates_what_is_new_though_others_compute_between() 
     }
 }
 
+/// Texts that each fill most of a context, none of which is the beginning of another one.
+fn long_prompts() -> impl Iterator<Item = String> {
+    (0..10).map(|number| format!("{number}{}", prompt(number).repeat(100))[..200].to_owned())
+}
+
 #[test]
 fn prefixes_make_room_for_what_runs() {
-    let host = Host::new(2);
-    // Each fills most of a context, and none is the beginning of another.
-    for number in 0..10 {
-        let text = format!("{number}{}", prompt(number).repeat(100));
-        let text = &text[..200];
-        assert_eq!(
-            steps(&mut *host.open(text), 5),
-            alone(text)[..5],
-            "{number}"
-        );
+    let host = Host::with(Scheduling {
+        parallel: 2,
+        prefixes: 0,
+        ..Scheduling::default()
+    });
+    for text in long_prompts() {
+        assert_eq!(steps(&mut *host.open(&text), 5), alone(&text)[..5]);
     }
     let evicted = value(&host.metrics().encode(), "llm_wasi_evicted_tokens_total");
     assert!(evicted > 1000.0, "{evicted}");
+}
+
+#[test]
+fn what_has_left_the_cache_comes_back() {
+    let host = Host::new(2);
+    for text in long_prompts() {
+        steps(&mut *host.open(&text), 5);
+    }
+    // Two of them would fill the cache.
+    for text in long_prompts() {
+        let mut again = host.open(&text);
+        assert_eq!(steps(&mut *again, 5), alone(&text)[..5]);
+        assert_eq!(cached(&mut *again) as usize, text.len());
+        // What is there in part is taken in part.
+        let other = format!("{}?", &text[..100]);
+        let mut in_part = host.open(&other);
+        assert_eq!(steps(&mut *in_part, 5), alone(&other)[..5]);
+        assert!(cached(&mut *in_part) > 100);
+    }
+    let evicted = value(&host.metrics().encode(), "llm_wasi_evicted_tokens_total");
+    assert_eq!(evicted, 0.0);
 }
 
 #[test]
@@ -288,6 +311,7 @@ fn a_full_queue_is_busy_and_later_it_is_not() {
     let host = Host::with(Scheduling {
         parallel: 1,
         queue: 1,
+        ..Scheduling::default()
     });
     let mut contexts: Vec<_> = (0..3).map(|number| host.open(&prompt(number))).collect();
     let mut polled: Vec<_> = contexts
@@ -314,14 +338,24 @@ fn a_full_queue_is_busy_and_later_it_is_not() {
     // Which ones depends on when the first one has begun.
     assert!(busy <= 2, "{results:?}");
     drop(polled);
-    let queue = Scheduling {
+}
+
+#[test]
+fn without_a_queue_only_what_can_run_is_not_busy() {
+    let host = Host::with(Scheduling {
         parallel: 1,
         queue: 0,
-    };
-    let host = Host::with(queue);
-    let error = host.open("a").compute().unwrap_err();
+        ..Scheduling::default()
+    });
+    let mut first = host.open("first");
+    steps(&mut *first, 1);
+    let mut second = host.open("second");
+    let error = second.compute_step().unwrap_err();
     assert_eq!(error.code, ErrorCode::Busy);
     assert!(error.message.contains("try again later"), "{error}");
+    drop(first);
+    host.wait_for("llm_wasi_running 0");
+    assert_eq!(steps(&mut *second, 3), alone("second")[..3]);
 }
 
 #[test]

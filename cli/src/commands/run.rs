@@ -14,7 +14,7 @@ use llm_wasi_bundle::Bundle;
 use llm_wasi_bundle::sign::TrustedKey;
 use llm_wasi_componentize::{Entry, Kind, Options, componentize};
 use llm_wasi_host::runner::{Ended, Runner};
-use llm_wasi_host::{Limits, Preload, Scheduling};
+use llm_wasi_host::{Limits, Preload, Scheduling, parse_bytes};
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -79,6 +79,14 @@ pub(crate) struct Opts {
     /// How many instances run at once, and how many computations of a model share a batch.
     #[arg(long, value_name = "P", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=256))]
     parallel: u32,
+
+    /// How many computations of a model wait for those; further ones fail, with `busy`.
+    #[arg(long, value_name = "N", default_value_t = Scheduling::default().queue)]
+    queue: usize,
+
+    /// How much of what guests have left is kept for each language model, for whoever begins with the same tokens.
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = size)]
+    prefix_cache: usize,
 
     /// Serve figures for Prometheus at this address, such as 127.0.0.1:9464, under /metrics.
     #[arg(long, value_name = "ADDR")]
@@ -181,6 +189,10 @@ fn limit(text: &str) -> Result<(String, String), String> {
     Ok((name.to_string(), value.to_string()))
 }
 
+fn size(text: &str) -> Result<usize, &'static str> {
+    parse_bytes(text).ok_or("expected a size in bytes, KiB, MiB or GiB, such as 512MiB")
+}
+
 impl Opts {
     /// The limits, in the order of the command line.
     fn limits(&self) -> Result<Limits, Failure> {
@@ -246,7 +258,8 @@ impl Opts {
             .limits(self.limits()?)
             .scheduling(Scheduling {
                 parallel: self.parallel as usize,
-                ..Scheduling::default()
+                queue: self.queue,
+                prefixes: self.prefix_cache,
             })
             .instances(self.instances.min(self.parallel))
             .arg(program_name(input))

@@ -116,6 +116,7 @@ impl Backend for Isolated {
             guest: request.guest,
             parallel: request.scheduling.parallel,
             queue: request.scheduling.queue,
+            prefixes: request.scheduling.prefixes,
             prompt_tokens: request.limits.prompt_tokens,
             options: request.limits.options,
         };

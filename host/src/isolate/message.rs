@@ -77,6 +77,7 @@ pub(super) struct Load {
     pub(super) guest: u64,
     pub(super) parallel: usize,
     pub(super) queue: usize,
+    pub(super) prefixes: usize,
     pub(super) prompt_tokens: usize,
     pub(super) options: usize,
 }

@@ -69,6 +69,7 @@ mod tests {
         let scheduling = Scheduling {
             parallel: 2,
             queue: 1,
+            ..Scheduling::default()
         };
         let places = Places::default();
         let first = places.enter(scheduling).unwrap();

@@ -80,6 +80,7 @@ impl Served {
             scheduling: Scheduling {
                 parallel: load.parallel,
                 queue: load.queue,
+                prefixes: load.prefixes,
             },
             // Those of the host do not reach as far.
             metrics: Metrics::default(),

@@ -1,13 +1,14 @@
 //! The llama.cpp context of a scheduler: places for sequences, room for their tokens, and growth.
 
 use super::Key;
+use super::prefixes::Prefixes;
 use super::sequences::{Sequence, Sequences, common};
 use crate::backend::ggml::memory;
 use crate::backend::ggml::owned::OwnedContext;
 use crate::backend::ggml::session::{self, Settings};
 use crate::backend::ggml::weights::Weights;
 use crate::metrics::Metrics;
-use crate::{Error, ErrorCode};
+use crate::{Error, ErrorCode, Scheduling};
 use llama_cpp_2::DecodeError;
 use llama_cpp_2::context::session::{LlamaStateSeqFlags, SeqState};
 use llama_cpp_2::llama_batch::LlamaBatch;
@@ -16,12 +17,9 @@ use std::sync::Arc;
 
 /// How many sequences there may be for each that can run: the others are prefixes.
 const PLACES: usize = 4;
-/// How many tokens are kept that no session owns: each costs those that are computed a little, since llama.cpp
-/// steps over all of the cache for every token. The last sequence that was left is kept whatever its length.
-const KEPT: usize = 1024;
 /// Fewer cells than this are not worth being moved together.
 const FEWEST_CELLS: usize = 512;
-/// How many bytes are moved at most: everyone waits for it.
+/// How many bytes are moved at once: everyone waits for it.
 const MOST_MOVED: u64 = 256 << 20;
 /// llama.cpp's own limit.
 const MOST_PLACES: usize = 256;
@@ -40,6 +38,8 @@ pub(super) struct KvCache {
     /// What it may grow to.
     most: usize,
     sequences: Sequences,
+    /// What was moved out of it.
+    prefixes: Prefixes<SeqState>,
     /// The most tokens that there were since what is there was moved together.
     peak: usize,
     /// Sessions that have lost their sequence, with its tokens.
@@ -59,7 +59,7 @@ impl KvCache {
     pub(super) fn new(
         weights: Arc<Weights>,
         settings: Settings,
-        most: usize,
+        scheduling: Scheduling,
         metrics: Metrics,
     ) -> Result<Self, Error> {
         let size = settings.size(&weights);
@@ -74,8 +74,9 @@ impl KvCache {
             settings,
             metrics,
             capacity: 1,
-            most: most.clamp(1, MOST_PLACES),
+            most: scheduling.parallel.clamp(1, MOST_PLACES),
             sequences: Sequences::new(places(1)),
+            prefixes: Prefixes::new(scheduling.prefixes),
             peak: 0,
             lost: Vec::new(),
         };
@@ -95,7 +96,7 @@ impl KvCache {
                 tokens: &[bos],
                 wanted: true,
             }])?;
-            self.evict(0);
+            self.forget(0);
         }
         Ok(())
     }
@@ -131,24 +132,19 @@ impl KvCache {
 
     /// Leaves a sequence to whoever begins with the same tokens.
     pub(super) fn disown(&mut self, place: usize) {
-        match self.sequences.get_mut(place) {
-            Some(sequence) if sequence.tokens.is_empty() => self.evict(place),
-            Some(sequence) => {
-                sequence.owner = None;
-                sequence.running = false;
-                self.sequences.touch(place);
-                while let Some(oldest) = self.sequences.surplus(KEPT) {
-                    self.evict(oldest);
-                }
-                self.compact();
-            }
-            None => {}
-        }
+        let Some(sequence) = self.sequences.get_mut(place) else {
+            return;
+        };
+        sequence.owner = None;
+        sequence.running = false;
+        self.sequences.touch(place);
+        self.move_out(place);
+        self.compact();
     }
 
     /// How many tokens are kept that nothing needs at the moment.
     pub(super) fn cached_tokens(&self) -> usize {
-        self.sequences.cached_tokens()
+        self.sequences.cached_tokens() + self.prefixes.tokens()
     }
 
     /// How many sequences may run at once.
@@ -185,7 +181,11 @@ impl KvCache {
                 self.set_running(place, true);
                 return Ok((place, kept));
             }
-            self.disown(place);
+            // Others may begin with it, and this prompt does, too.
+            if let Some(sequence) = self.sequences.get_mut(place) {
+                sequence.owner = None;
+                sequence.running = false;
+            }
         }
         let mut prefix = self.sequences.longest_prefix(prompt);
         let place = match self.sequences.free() {
@@ -214,7 +214,72 @@ impl KvCache {
             kept = self.copy(from, place, same.min(most))?;
         }
         self.set_running(place, true);
+        if let Some(more) = self.move_in(place, prompt, kept) {
+            kept = self.truncate(place, more.min(most))?;
+        }
+        if let Some(own) = own.filter(|own| {
+            let left = self.sequences.get(*own);
+            left.is_some_and(|sequence| sequence.owner.is_none())
+        }) {
+            self.disown(own);
+        }
         Ok((place, kept))
+    }
+
+    /// Moves a sequence that nobody computes with out of the way of those who do. It stays if it is so large that they
+    /// would wait for it, until there is no room for it any more.
+    fn move_out(&mut self, place: usize) {
+        let (Some(sequence), Some(llama)) = (self.sequences.get(place), &self.llama) else {
+            return;
+        };
+        let tokens = &sequence.tokens;
+        if !tokens.is_empty() && !self.prefixes.have(tokens) {
+            let count = u32::try_from(tokens.len()).unwrap_or(u32::MAX);
+            let bytes = memory::context_size(&self.weights.model, count);
+            if bytes > MOST_MOVED || !self.prefixes.has_room_for(bytes) {
+                return;
+            }
+            let context = llama.context();
+            let state = context.state_seq_get(id(place), LlamaStateSeqFlags::empty());
+            let Ok(state) = state else {
+                return;
+            };
+            let bytes = state.byte_len();
+            let gone = self.prefixes.add(tokens.clone(), state, bytes);
+            self.metrics.evicted(gone);
+        }
+        self.remove(place);
+    }
+
+    /// Has a sequence begin with what was moved out, if a prompt has more than `least` tokens in common with that.
+    /// Gives how many there are then.
+    fn move_in(&mut self, place: usize, prompt: &[LlamaToken], least: usize) -> Option<usize> {
+        let (tokens, state) = self.prefixes.longest(prompt, least)?;
+        let (tokens, state) = (tokens.to_vec(), state.clone());
+        self.replace(place, &state)?;
+        let same = common(&tokens, prompt);
+        self.sequences.get_mut(place)?.tokens = tokens;
+        Some(same)
+    }
+
+    /// Puts a copy in the place of a running sequence, which has cells of its own then. Nothing is left of it if there
+    /// is no room.
+    fn replace(&mut self, place: usize, state: &SeqState) -> Option<()> {
+        let removed = self.context().ok()?.kv_cache_seq_rm(id(place), None, None);
+        removed.ok()?;
+        while self
+            .context()
+            .ok()?
+            .state_seq_set(state, id(place))
+            .is_err()
+        {
+            if !self.make_room() {
+                self.forget(place);
+                return None;
+            }
+        }
+        self.sequences.get_mut(place)?.shared = false;
+        Some(())
     }
 
     /// Has the sequence at `to`, which is empty, begin with tokens of the one at `from`. They share cells.
@@ -264,16 +329,26 @@ impl KvCache {
         Ok(count)
     }
 
-    /// Forgets a sequence.
+    /// Gives up a sequence that does not run, to have its place and its cells.
     fn evict(&mut self, place: usize) {
+        self.move_out(place);
+        self.forget(place);
+    }
+
+    /// Forgets a sequence, if it is there.
+    fn forget(&mut self, place: usize) {
+        let tokens = self.sequences.get(place).map_or(0, |s| s.tokens.len());
+        self.metrics.evicted(tokens);
+        self.remove(place);
+    }
+
+    /// Frees the place and the cells of a sequence.
+    fn remove(&mut self, place: usize) {
         let Some(sequence) = self.sequences.remove(place) else {
             return;
         };
         if let Ok(context) = self.context() {
             let _ = context.kv_cache_seq_rm(id(place), None, None);
-        }
-        if !sequence.tokens.is_empty() {
-            self.metrics.evicted(sequence.tokens.len());
         }
         if let Some(owner) = sequence.owner {
             self.lost.push((owner, sequence.tokens));
@@ -380,7 +455,7 @@ impl KvCache {
                 _ => false,
             };
             if !restored {
-                self.evict(place);
+                self.forget(place);
             } else if let Some(sequence) = self.sequences.get_mut(place) {
                 sequence.shared = false;
             }
@@ -445,7 +520,7 @@ impl KvCache {
     fn clear(&mut self) {
         let places: Vec<_> = self.sequences.iter().map(|(place, _)| place).collect();
         for place in places {
-            self.evict(place);
+            self.forget(place);
         }
         if let Ok(context) = self.context() {
             context.clear_kv_cache();
@@ -471,19 +546,7 @@ impl KvCache {
         if shared {
             // Cells have one position, whoever uses them: this sequence gets cells of its own.
             let state = context.state_seq_get(id(place), LlamaStateSeqFlags::empty());
-            let state = state.ok()?;
-            context.kv_cache_seq_rm(id(place), None, None).ok()?;
-            while self
-                .context()
-                .ok()?
-                .state_seq_set(&state, id(place))
-                .is_err()
-            {
-                if !self.make_room() {
-                    self.evict(place);
-                    return None;
-                }
-            }
+            self.replace(place, &state.ok()?)?;
         }
         let context = self.context().ok()?;
         context

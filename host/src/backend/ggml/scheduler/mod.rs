@@ -7,18 +7,20 @@
 //! | `worker` | the thread: which work goes on, what it waits for, the answers |
 //! | `kv_cache` | the llama.cpp context: places for sequences, room for tokens, growth |
 //! | `sequences` | which tokens are in it, and which can go |
+//! | `prefixes` | which tokens were moved out of it, with what llama.cpp knows of them |
 //! | `plan` | how much of each waiting prompt goes into the next batch |
 //!
 //! A batch has the next token of each computation that asks for one, and beside them pieces of prompts.
 //! Those are cut so that nobody waits long for the prompt of somebody else. A computation counts as one from
 //! its prompt to its end, and [`Scheduling::parallel`] of them run at once; further ones wait in a queue.
 //!
-//! Tokens stay in the KV cache when their computation is over, until room is needed: whoever begins with the
-//! same ones does not evaluate them again. The context starts with room for one computation, and grows, by
+//! Tokens stay in the KV cache when their computation is over, and are moved to other memory when their session has
+//! gone or room is needed: whoever begins with the same ones does not evaluate them again. The context starts with room for one computation, and grows, by
 //! doubling, when others run beside it.
 
 mod kv_cache;
 mod plan;
+mod prefixes;
 mod sequences;
 mod worker;
 

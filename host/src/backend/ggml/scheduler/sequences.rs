@@ -123,17 +123,6 @@ impl Sequences {
             .map(|(place, _)| place)
     }
 
-    /// The sequence to forget of those that no session owns, if they have more than `most` tokens together: the
-    /// one that was not used for the longest time, but not the last one.
-    pub(super) fn surplus(&self, most: usize) -> Option<usize> {
-        let left = || self.iter().filter(|(_, sequence)| sequence.owner.is_none());
-        let tokens: usize = left().map(|(_, sequence)| sequence.tokens.len()).sum();
-        let several = left().nth(1).is_some();
-        (several && tokens > most)
-            .then(|| self.victim(false, None))
-            .flatten()
-    }
-
     /// How many tokens all sequences have.
     pub(super) fn tokens(&self) -> usize {
         self.iter().map(|(_, sequence)| sequence.tokens.len()).sum()
@@ -185,17 +174,6 @@ mod tests {
         assert_eq!(found.longest_prefix(&tokens("system x")), Some((0, 7)));
         assert_eq!(found.longest_prefix(&tokens("nothing")), None);
         assert_eq!(found.longest_prefix(&[]), None);
-    }
-
-    #[test]
-    fn of_what_is_left_so_much_is_kept_and_the_last_one_in_any_case() {
-        let mut found = sequences(&[("owned", Some(1)), ("four", None), ("seven..", None)]);
-        assert_eq!(found.surplus(11), None);
-        assert_eq!(found.surplus(10), Some(1));
-        found.touch(1);
-        assert_eq!(found.surplus(10), Some(2));
-        found.remove(2);
-        assert_eq!(found.surplus(0), None);
     }
 
     #[test]

@@ -211,8 +211,9 @@ impl Worker {
                 logits,
                 answer,
             } => {
-                if self.waiting.len() >= self.scheduling.queue {
-                    let _ = answer.send(Err(busy(self.scheduling)));
+                let (running, waiting) = (self.running(), self.waiting.len());
+                if running + waiting >= self.most().saturating_add(self.scheduling.queue) {
+                    let _ = answer.send(Err(busy(running, waiting)));
                     return;
                 }
                 // Whatever it has computed before.
@@ -334,7 +335,7 @@ impl Worker {
             None => KvCache::new(
                 self.weights.clone(),
                 self.settings,
-                self.scheduling.parallel,
+                self.scheduling,
                 self.metrics.clone(),
             )?,
         };
@@ -671,13 +672,10 @@ impl Worker {
     }
 }
 
-fn busy(scheduling: Scheduling) -> Error {
+fn busy(running: usize, waiting: usize) -> Error {
     Error::new(
         ErrorCode::Busy,
-        format!(
-            "{} computations run on this model and {} wait: try again later",
-            scheduling.parallel, scheduling.queue
-        ),
+        format!("{running} computations run on this model and {waiting} wait: try again later"),
     )
 }
 
