@@ -3,7 +3,7 @@
 //! Both use one model and the same settings, in turns. llama.cpp alone is a loop over its own functions in
 //! this process. The program is `fixtures/wasm/chat.wasm`, componentized in the extended profile; its
 //! clock starts when it has set its prompt, which it tells on standard error, and each piece of its text is
-//! timed as it comes out.
+//! timed as it comes out. Every prompt begins with another letter: nothing is in the KV cache before.
 
 use crate::measure::Effort;
 use crate::table::{Table, Target};
@@ -69,7 +69,11 @@ pub(crate) fn tables(effort: &Effort, path: &Path) -> Result<Vec<Table>> {
     let backend = llama_backend()?;
     let model = LlamaModel::load_from_file(backend, path, &LlamaModelParams::default())?;
     let prompt = prompt();
-    let tokens = model.vocab().tokenize(prompt.as_bytes(), true, true).len();
+    let count = |text: &str| {
+        let text = format!("A. {text}");
+        model.vocab().tokenize(text.as_bytes(), true, true).len()
+    };
+    let tokens = count(&prompt);
 
     let preload: Preload = format!("default:GGML:CPU:{}", path.display()).parse()?;
     let registry = Registry::with_default_backends()
@@ -104,15 +108,22 @@ pub(crate) fn tables(effort: &Effort, path: &Path) -> Result<Vec<Table>> {
     };
     let rounds = if effort.quick { 1 } else { 5 };
     let mut runs: [Vec<Run>; 3] = Default::default();
+    let mut letters = 'A'..='J';
+    let mut next = || {
+        let letter = letters.next().unwrap_or_default();
+        format!("{letter}. {prompt}")
+    };
     for _ in 0..rounds {
-        runs[0].push(alone(&model, &prompt, GENERATED)?);
-        runs[1].push(program(&[], &prompt, GENERATED)?);
-        runs[2].push(program(&["--no-stream"], &prompt, GENERATED)?);
+        let (streamed, whole) = (next(), next());
+        runs[0].push(alone(&model, &streamed, GENERATED)?);
+        runs[1].push(program(&[], &streamed, GENERATED)?);
+        runs[2].push(program(&["--no-stream"], &whole, GENERATED)?);
     }
     let mut short: [Vec<Run>; 2] = Default::default();
-    for _ in 0..4 * rounds {
-        short[0].push(alone(&model, SHORT_PROMPT, 2)?);
-        short[1].push(program(&[], SHORT_PROMPT, 2)?);
+    for letter in ('a'..='z').take(4 * rounds) {
+        let prompt = format!("{letter}. {SHORT_PROMPT}");
+        short[0].push(alone(&model, &prompt, 2)?);
+        short[1].push(program(&[], &prompt, 2)?);
     }
     let shortest = |runs: &[Run], time: fn(&Run) -> Duration| {
         runs.iter()
@@ -168,10 +179,7 @@ pub(crate) fn tables(effort: &Effort, path: &Path) -> Result<Vec<Table>> {
     let first_token = Table {
         title: format!(
             "the first token after a prompt of {} tokens",
-            model
-                .vocab()
-                .tokenize(SHORT_PROMPT.as_bytes(), true, true)
-                .len()
+            count(SHORT_PROMPT)
         ),
         columns: vec!["", "best"],
         rows: vec![
