@@ -102,7 +102,12 @@ suite "Rust" "^test result:" cargo test --release --workspace --no-fail-fast
 suite "Guests" "^test result:" cargo test --manifest-path guests/Cargo.toml --target-dir "$target/guests/native"
 # The whole workspace each time: for a part of it Cargo builds llama.cpp again, with other features.
 check "llm-wasi" cargo build --release --workspace
-check "soak" scripts/soak.sh 90
+# What suites further down fetch and compile is done beside what takes its time anyway. Where it fails, they try again and
+# say why.
+say "fetching tools beside the soak: componentize-js, componentize-py, go, mdbook, wac"
+scripts/setup.sh componentize-js componentize-py go mdbook wac >/dev/null 2>&1 &
+check "soak" scripts/soak.sh 120
+wait
 if VULKAN_SDK=$(scripts/setup.sh vulkan) && VK_DRIVER_FILES=$(scripts/setup.sh vulkan-driver); then
   export VULKAN_SDK VK_DRIVER_FILES
   # Mesa's software driver, which llama.cpp takes only when it is named, with its compiled shaders kept.

@@ -5,7 +5,7 @@
 //! clock starts when it has set its prompt, which it tells on standard error, and each piece of its text is
 //! timed as it comes out. Every prompt begins with another letter: nothing is in the KV cache before.
 
-use crate::measure::Effort;
+use crate::measure::{Effort, median_ratio};
 use crate::table::{Table, Target};
 use anyhow::{Context, Result, ensure};
 use llama_cpp_2::context::params::LlamaContextParams;
@@ -139,6 +139,10 @@ pub(crate) fn tables(effort: &Effort, path: &Path) -> Result<Vec<Table>> {
         let rates = runs[index].iter().map(Run::decode_rate);
         rates.fold(0.0, f64::max)
     };
+    let ratio = |index: usize, figure: fn(&Run) -> f64| {
+        let of = |index: usize| runs[index].iter().map(figure).collect::<Vec<_>>();
+        median_ratio(&of(index), &of(0))
+    };
     let row = |name: &str, index: usize, streams: bool| {
         let shown = |text: String| if streams { text } else { "–".to_owned() };
         vec![
@@ -166,11 +170,21 @@ pub(crate) fn tables(effort: &Effort, path: &Path) -> Result<Vec<Table>> {
             row("(b) legacy program, whole text", 2, false),
         ],
         targets: vec![
-            Target::new("prefill: (a) / (b)", first(1) / first(0), 1.0 / 0.98, "×"),
-            Target::new("decode: (a) / (b)", decode(0) / decode(1), 1.0 / 0.98, "×"),
             Target::new(
-                "whole text: (b) / (a)",
-                whole(2) / whole(0),
+                "prefill: (a) / (b), median",
+                ratio(1, |run| run.first.as_secs_f64()),
+                1.0 / 0.98,
+                "×",
+            ),
+            Target::new(
+                "decode: (a) / (b), median",
+                1.0 / ratio(1, Run::decode_rate),
+                1.0 / 0.98,
+                "×",
+            ),
+            Target::new(
+                "whole text: (b) / (a), median",
+                ratio(2, |run| run.last.as_secs_f64()),
                 1.0 / 0.98,
                 "×",
             ),

@@ -2,7 +2,7 @@
 //! evaluated before saves, and what an instance costs.
 
 use crate::language::{Times, prompt};
-use crate::measure::Effort;
+use crate::measure::{Effort, median_ratio};
 use crate::table::{Table, Target};
 use anyhow::{Context as _, Result, ensure};
 use llama_cpp_2::context::params::LlamaContextParams;
@@ -232,7 +232,7 @@ pub(crate) fn measure(effort: &Effort, path: &Path) -> Result<Load> {
     ];
     for count in numbers.iter().copied() {
         let (mut bare, mut ours) = (0.0_f64, 0.0_f64);
-        let mut ratios = Vec::new();
+        let mut rates_of_all = [Vec::new(), Vec::new()];
         let mut fairness = f64::INFINITY;
         let mut first = Vec::new();
         // As much time for few guests as for many.
@@ -246,7 +246,8 @@ pub(crate) fn measure(effort: &Effort, path: &Path) -> Result<Load> {
             bare = bare.max(beside);
             let texts = guests.run(count)?;
             let found = together(&texts);
-            ratios.push(found / beside);
+            rates_of_all[0].push(found);
+            rates_of_all[1].push(beside);
             let rates: Vec<_> = texts.iter().map(Text::rate).collect();
             let mean = rates.iter().sum::<f64>() / rates.len() as f64;
             let slowest = rates.iter().copied().fold(f64::INFINITY, f64::min);
@@ -260,9 +261,7 @@ pub(crate) fn measure(effort: &Effort, path: &Path) -> Result<Load> {
             }
         }
         first.sort_by(f64::total_cmp);
-        // What ran one after the other had the same from the machine, which other programs use too.
-        ratios.sort_by(f64::total_cmp);
-        let ratio = percentile(&ratios, 0.5);
+        let ratio = median_ratio(&rates_of_all[0], &rates_of_all[1]);
         rows.push(vec![
             format!("{count}"),
             format!("{bare:.1}"),

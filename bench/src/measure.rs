@@ -69,6 +69,14 @@ fn time(thing: &mut Repeat<'_>, count: u32) -> Result<Duration> {
     Ok(start.elapsed())
 }
 
+/// The median of the ratios of what ran one after the other: it had the same from the machine, which other programs
+/// use too.
+pub(crate) fn median_ratio(above: &[f64], below: &[f64]) -> f64 {
+    let mut ratios: Vec<_> = above.iter().zip(below).map(|(a, b)| a / b).collect();
+    ratios.sort_by(f64::total_cmp);
+    ratios.get(ratios.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
 fn summarize(mut samples: Vec<f64>) -> Time {
     samples.sort_by(f64::total_cmp);
     Time {

@@ -3,7 +3,7 @@
 use crate::language;
 use crate::measure::Effort;
 use crate::table::{Table, Target};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -57,7 +57,7 @@ pub(crate) fn start(effort: &Effort) -> Result<Table> {
     })
 }
 
-/// Peak memory with a model, beside llama.cpp alone in a process of its own.
+/// Peak memory with a model and of the process that it computes in, beside llama.cpp alone in a process of its own.
 pub(crate) fn memory(model: &Path) -> Result<Table> {
     let folder = tempfile::tempdir()?;
     let nothing = folder.path().join("nothing.wasm");
@@ -89,7 +89,7 @@ pub(crate) fn memory(model: &Path) -> Result<Table> {
     let row = |name: &str, peak: f64| vec![name.to_owned(), format!("{peak:.0} MiB")];
     Ok(Table {
         title: "peak memory".into(),
-        columns: vec!["", "resident"],
+        columns: vec!["", "resident, shared pages once"],
         rows: vec![
             row("(a) llama.cpp alone", alone),
             row("(b) llm-wasi run, a program that does nothing", base),
@@ -104,22 +104,18 @@ pub(crate) fn memory(model: &Path) -> Result<Table> {
     })
 }
 
-/// The most memory, in MiB, that the kernel counted for a process until shortly before its end.
+/// The most memory, in MiB, that a process and those that it has started had together. What they share counts once, which
+/// is why it is not the sum of their peaks.
 fn peak(command: &mut Command) -> Result<f64> {
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()?;
-    let status = format!("/proc/{}/status", child.id());
     let mut most: f64 = 0.0;
     while child.try_wait()?.is_none() {
-        if let Ok(text) = std::fs::read_to_string(&status)
-            && let Some(line) = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))
-        {
-            let kilobytes = line.trim().trim_end_matches("kB").trim();
-            most = most.max(kilobytes.parse::<f64>().context("VmHWM is no number")? / MIB);
-        }
+        let memory = with_children(child.id()).into_iter().map(proportional);
+        most = most.max(memory.sum());
         std::thread::sleep(Duration::from_millis(1));
     }
     let status = child.wait()?;
@@ -129,4 +125,27 @@ fn peak(command: &mut Command) -> Result<f64> {
         "this system does not tell the memory of processes"
     );
     Ok(most)
+}
+
+/// The memory of a process in MiB, of what it shares its part; 0 of one that has ended.
+fn proportional(process: u32) -> f64 {
+    let text = std::fs::read_to_string(format!("/proc/{process}/smaps_rollup"));
+    let text = text.unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
+    let kilobytes = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse().ok());
+    kilobytes.unwrap_or(0.0) / MIB
+}
+
+/// A process, and those that its threads have started.
+fn with_children(process: u32) -> Vec<u32> {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task"));
+    let threads = threads.into_iter().flatten().flatten();
+    let children = threads.filter_map(|thread| {
+        let children = std::fs::read_to_string(thread.path().join("children")).ok()?;
+        let numbers = children.split_whitespace();
+        Some(numbers.filter_map(|number| number.parse().ok()).collect())
+    });
+    let mut all: Vec<u32> = children.flat_map(|children: Vec<u32>| children).collect();
+    all.push(process);
+    all
 }

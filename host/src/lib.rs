@@ -22,6 +22,7 @@ mod bindings;
 pub mod calls;
 mod error;
 mod extension;
+mod figures;
 mod files;
 pub mod gguf;
 mod guest;
@@ -37,6 +38,7 @@ mod preload;
 mod registry;
 pub mod runner;
 mod scheduling;
+mod stdout;
 mod tensor;
 #[cfg(feature = "test-support")]
 pub mod testing;

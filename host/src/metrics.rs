@@ -1,13 +1,16 @@
 //! Figures of a running host, for monitoring: what [`Registry::metrics`](crate::Registry::metrics) gives.
 
+use crate::figures::{Figure, Untold};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The figures of one host. Clones are one and the same.
@@ -30,6 +33,11 @@ struct Inner {
     worker_restarts: Counter,
     instances: Gauge,
     memory: Gauge,
+    worker_memory: Gauge,
+    /// The worker processes, by their numbers.
+    workers: Mutex<BTreeSet<u32>>,
+    /// In a worker process: what the host counts instead.
+    untold: Option<Untold>,
     /// Whether the time of phases is taken.
     timings: AtomicBool,
     /// Nanoseconds of each phase.
@@ -37,7 +45,7 @@ struct Inner {
 }
 
 /// What the time of a run goes into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Phase {
     /// Compiling programs.
     Compile,
@@ -74,8 +82,8 @@ pub(crate) struct Stopwatch {
 
 impl Drop for Stopwatch {
     fn drop(&mut self) {
-        let time = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.metrics.0.phases[self.phase as usize].fetch_add(time, Ordering::Relaxed);
+        let time = self.started.elapsed();
+        self.metrics.count(Figure::Spent(self.phase, time));
     }
 }
 
@@ -100,6 +108,9 @@ impl Default for Inner {
             worker_restarts: Counter::default(),
             instances: Gauge::default(),
             memory: Gauge::default(),
+            worker_memory: Gauge::default(),
+            workers: Mutex::default(),
+            untold: None,
             timings: AtomicBool::new(false),
             phases: Default::default(),
         };
@@ -161,6 +172,12 @@ impl Default for Inner {
             Unit::Bytes,
             inner.memory.clone(),
         );
+        registry.register_with_unit(
+            "worker_memory",
+            "Memory of its worker processes",
+            Unit::Bytes,
+            inner.worker_memory.clone(),
+        );
         registry.register(
             "batch_tokens",
             "Tokens that were evaluated together",
@@ -191,9 +208,14 @@ impl fmt::Debug for Metrics {
 impl Metrics {
     /// The figures in the text format of OpenMetrics, which Prometheus reads.
     pub fn encode(&self) -> String {
-        if let Some(memory) = resident_memory() {
+        if let Some(memory) = resident_memory("self") {
             self.0.memory.set(memory);
         }
+        let workers = self.workers().clone();
+        let memory = workers
+            .iter()
+            .filter_map(|number| resident_memory(&number.to_string()));
+        self.0.worker_memory.set(memory.sum());
         let mut text = String::new();
         // A string takes everything.
         let _ = encode(&mut text, &self.0.registry);
@@ -249,40 +271,109 @@ impl Metrics {
         Counted::new(&self.0.instances)
     }
 
-    #[cfg(feature = "ggml")]
-    pub(crate) fn prompt(&self, tokens: usize, cached: usize) {
-        self.0.prompt_tokens.inc_by(tokens as u64);
-        self.0.cached_tokens.inc_by(cached as u64);
+    /// For a worker process: nothing is counted here, [`Metrics::untold`] has it.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn of_worker() -> Self {
+        Self(Arc::new(Inner {
+            untold: Some(Untold::default()),
+            ..Inner::default()
+        }))
     }
 
-    #[cfg(feature = "ggml")]
-    pub(crate) fn evicted(&self, tokens: usize) {
-        self.0.evicted_tokens.inc_by(tokens as u64);
+    /// In a worker process, what is to be told.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn untold(&self) -> Option<&Untold> {
+        self.0.untold.as_ref()
     }
 
-    #[cfg(feature = "ggml")]
-    pub(crate) fn batch(&self, tokens: usize, took: Duration) {
-        self.0.batch_tokens.observe(tokens as f64);
-        self.0.batch_seconds.observe(took.as_secs_f64());
+    /// Whether the time of phases is taken.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn takes_timings(&self) -> bool {
+        self.0.timings.load(Ordering::Relaxed)
     }
 
-    #[cfg(feature = "ggml")]
-    pub(crate) fn generated(&self) {
-        self.0.generated_tokens.inc();
+    /// Counts a worker process until what it gives is dropped.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn worker(&self, number: u32) -> CountedWorker {
+        self.workers().insert(number);
+        CountedWorker {
+            metrics: self.clone(),
+            number,
+        }
     }
 
-    #[cfg(feature = "ggml")]
-    pub(crate) fn first_token(&self, took: Duration) {
-        self.0.first_token_seconds.observe(took.as_secs_f64());
+    fn workers(&self) -> MutexGuard<'_, BTreeSet<u32>> {
+        let workers = self.0.workers.lock();
+        workers.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A scheduler's part of the gauges.
-    #[cfg(feature = "ggml")]
+    /// Counts something.
+    pub(crate) fn count(&self, figure: Figure) {
+        let Inner {
+            untold: None,
+            prompt_tokens,
+            cached_tokens,
+            generated_tokens,
+            evicted_tokens,
+            running,
+            waiting,
+            kept_tokens,
+            batch_tokens,
+            batch_seconds,
+            first_token_seconds,
+            phases,
+            ..
+        } = &*self.0
+        else {
+            if let Some(untold) = &self.0.untold {
+                untold.add(figure);
+            }
+            return;
+        };
+        match figure {
+            Figure::Prompt { tokens, cached } => {
+                prompt_tokens.inc_by(tokens);
+                cached_tokens.inc_by(cached);
+            }
+            Figure::Evicted(tokens) => drop(evicted_tokens.inc_by(tokens)),
+            Figure::Batch { tokens, took } => {
+                batch_tokens.observe(tokens as f64);
+                batch_seconds.observe(took.as_secs_f64());
+            }
+            Figure::Generated => drop(generated_tokens.inc()),
+            Figure::FirstToken(took) => first_token_seconds.observe(took.as_secs_f64()),
+            Figure::Spent(phase, time) => {
+                let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+                phases[phase as usize].fetch_add(time, Ordering::Relaxed);
+            }
+            Figure::Scheduler(changes) => {
+                for (gauge, change) in [running, waiting, kept_tokens].into_iter().zip(changes) {
+                    gauge.inc_by(change);
+                }
+            }
+        }
+    }
+
+    /// A part of the gauges of schedulers.
     pub(crate) fn scheduler(&self) -> SchedulerGauges {
         SchedulerGauges {
             metrics: self.clone(),
             told: [0; 3],
         }
+    }
+}
+
+/// One of the worker processes.
+#[cfg(target_os = "linux")]
+pub(crate) struct CountedWorker {
+    metrics: Metrics,
+    number: u32,
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for CountedWorker {
+    fn drop(&mut self) {
+        self.metrics.workers().remove(&self.number);
     }
 }
 
@@ -302,41 +393,43 @@ impl Drop for Counted {
     }
 }
 
-/// What one scheduler adds to gauges that are the sum of all; nothing once it is gone.
-#[cfg(feature = "ggml")]
+/// What one scheduler, or all of a worker process, add to gauges that are the sum of all; nothing once it is gone.
 pub(crate) struct SchedulerGauges {
     metrics: Metrics,
     told: [i64; 3],
 }
 
-#[cfg(feature = "ggml")]
 impl SchedulerGauges {
     /// How many computations run and wait, and how many tokens are kept.
+    #[cfg(feature = "ggml")]
     pub(crate) fn set(&mut self, running: usize, waiting: usize, kept: usize) {
-        let Inner {
-            running: a,
-            waiting: b,
-            kept_tokens: c,
-            ..
-        } = &*self.metrics.0;
         let now = [running, waiting, kept].map(|count| i64::try_from(count).unwrap_or(i64::MAX));
-        for ((gauge, told), now) in [a, b, c].into_iter().zip(&mut self.told).zip(now) {
-            gauge.inc_by(now - *told);
-            *told = now;
+        let told = self.told;
+        self.add([0, 1, 2].map(|index| now[index] - told[index]));
+    }
+
+    /// By how many they have changed.
+    pub(crate) fn add(&mut self, changes: [i64; 3]) {
+        if changes == [0; 3] {
+            return;
         }
+        // A worker process may tell anything.
+        for (told, change) in self.told.iter_mut().zip(changes) {
+            *told = told.wrapping_add(change);
+        }
+        self.metrics.count(Figure::Scheduler(changes));
     }
 }
 
-#[cfg(feature = "ggml")]
 impl Drop for SchedulerGauges {
     fn drop(&mut self) {
-        self.set(0, 0, 0);
+        self.add(self.told.map(i64::wrapping_neg));
     }
 }
 
-/// How much memory the process has, in bytes, if the system says.
-fn resident_memory() -> Option<i64> {
-    let text = std::fs::read_to_string("/proc/self/status").ok()?;
+/// How much memory a process has, in bytes, if the system says.
+fn resident_memory(process: &str) -> Option<i64> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kilobytes: i64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kilobytes.checked_mul(1024)

@@ -8,10 +8,10 @@
 use llm_wasi_host::backend::{
     Backend, Device, Encoding, ExecutionContext, Graph, LoadRequest, Target, no_output_yet,
 };
-use llm_wasi_host::isolate::{Isolation, serve};
+use llm_wasi_host::isolate::{Isolation, NamedModels, serve};
 use llm_wasi_host::testing::TinyModel;
 use llm_wasi_host::{
-    Activity, Bytes, Error, ErrorCode, Files, Monitor, OutputDescription, Preload, Progress,
+    Activity, Bytes, Error, ErrorCode, Files, Monitor, OutputDescription, Phase, Preload, Progress,
     Registry, RegistryBuilder, Tensor,
 };
 use std::path::{Path, PathBuf};
@@ -26,6 +26,19 @@ use std::time::{Duration, Instant};
 fn worker() {
     let registry = Registry::with_default_backends().backend(Probe).build();
     eprintln!("{}", serve(&registry).unwrap_err());
+}
+
+/// Another one, which can have few files open.
+#[test]
+#[ignore = "the worker process of another test"]
+fn narrow_worker() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let few = Rlimit {
+        current: Some(100),
+        maximum: Some(100),
+    };
+    setrlimit(Resource::Nofile, few).unwrap();
+    worker();
 }
 
 /// What the host of [`host`] computes, until it is killed; it writes its worker's number to this file.
@@ -54,25 +67,22 @@ fn a_worker_ends_when_its_host_is_killed() {
         .stdout(std::process::Stdio::null())
         .spawn()
         .unwrap();
-    let until = |done: &dyn Fn() -> bool| {
-        let started = Instant::now();
-        while !done() {
-            assert!(started.elapsed() < Duration::from_secs(20));
-            thread::sleep(Duration::from_millis(5));
-        }
-    };
     let worker = || std::fs::read_to_string(&file).ok()?.parse::<i32>().ok();
-    until(&|| worker().is_some());
+    wait_until(|| worker().is_some());
     let worker = worker().unwrap();
     assert!(is_alive(worker));
     host.kill().unwrap();
     host.wait().unwrap();
-    until(&|| !is_alive(worker));
+    wait_until(|| !is_alive(worker));
 }
 
 fn isolation() -> Isolation {
+    isolation_in("worker")
+}
+
+fn isolation_in(test: &str) -> Isolation {
     Isolation::new([
-        "worker",
+        test,
         "--exact",
         "--ignored",
         "--nocapture",
@@ -312,6 +322,74 @@ fn a_model_computes_in_another_process_which_ends_with_it() {
 }
 
 #[test]
+fn what_a_worker_counts_its_host_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    TinyModel::new().write(&path).unwrap();
+    let registry = builder(&isolation())
+        .preload(preload("m", "GGML", &path))
+        .build();
+    let metrics = registry.metrics();
+    metrics.take_timings();
+    let options = r#"{"temp": 0, "threads": 1, "ctx-size": 256, "n-predict": 20}"#;
+    let graph = registry.load_by_name("m", Some(options)).unwrap();
+    let mut context = graph.init_execution_context().unwrap();
+    context.set_input(0, Tensor::bytes("Hello")).unwrap();
+    for step in 1..=5 {
+        context.compute_step().unwrap();
+        // It came with the answer.
+        assert_eq!(metrics.generated_tokens(), step);
+    }
+    assert_eq!(metrics.prompt_tokens(), (6, 0));
+    for phase in [Phase::Prefill, Phase::Decode] {
+        assert!(metrics.spent(phase) > Duration::ZERO, "{phase:?}");
+    }
+    let wait_for = |line: &str| wait_until(|| metrics.encode().lines().any(|found| found == line));
+    wait_for("llm_wasi_running 1");
+    assert!(!metrics.encode().contains("llm_wasi_worker_memory_bytes 0"));
+    // It comes by itself.
+    context.finish().unwrap();
+    wait_for("llm_wasi_running 0");
+    drop((context, graph));
+    wait_for("llm_wasi_kept_tokens 0");
+    wait_for("llm_wasi_worker_memory_bytes 0");
+}
+
+#[test]
+fn who_opens_too_many_contexts_is_refused_and_the_others_go_on() {
+    let probed = Probed::new(isolation_in("narrow_worker"));
+    let mut other = probed.open("a");
+    let worker = pid(&mut *other);
+    let graph = probed.load("a");
+    for _ in 0..2 {
+        let mut contexts = Vec::new();
+        let error = loop {
+            match graph.init_execution_context() {
+                Ok(context) => contexts.push(context),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.code, ErrorCode::Busy, "{error}");
+        assert!(error.message.contains("no further context"), "{error}");
+        assert!(contexts.len() >= 10, "{}", contexts.len());
+        assert_eq!(pid(&mut *other), worker);
+        assert_eq!(pid(&mut *contexts[9]), worker);
+        // There is room again when they are gone.
+        drop(contexts);
+        wait_until(|| graph.init_execution_context().is_ok());
+    }
+    assert_eq!(probed.isolation.restarts(), 0);
+}
+
+fn wait_until(mut done: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !done() {
+        assert!(started.elapsed() < Duration::from_secs(20));
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
 fn contexts_of_one_model_compute_at_the_same_time() {
     let probed = Probed::new(isolation());
     let graph = probed.load("a");
@@ -509,7 +587,7 @@ fn the_sandbox_holds() {
 
 #[test]
 fn named_models_can_be_left_where_they_are() {
-    let probed = Probed::new(isolation().named_models(false));
+    let probed = Probed::new(isolation().named_models(NamedModels::None));
     let own = std::process::id() as i32;
     assert_eq!(pid(&mut *probed.open("a")), own);
     let registry = &probed.registry;
@@ -521,6 +599,27 @@ fn named_models_can_be_left_where_they_are() {
     assert_ne!(pid(&mut *one), own);
     // Whose bytes are the same is not known.
     assert_ne!(pid(&mut *one), pid(&mut *other));
+}
+
+#[test]
+fn of_named_models_language_models_can_be_isolated_alone() {
+    let isolation = isolation().named_models(NamedModels::Language);
+    let probed = Probed::new(isolation.clone());
+    assert_eq!(pid(&mut *probed.open("a")), std::process::id() as i32);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    TinyModel::new().write(&path).unwrap();
+    let registry = builder(&isolation)
+        .preload(preload("m", "GGML", &path))
+        .build();
+    let workers = || {
+        let text = registry.metrics().encode();
+        !text.contains("llm_wasi_worker_memory_bytes 0")
+    };
+    let graph = registry.load_by_name("m", None).unwrap();
+    assert!(workers());
+    drop(graph);
+    assert!(!workers());
 }
 
 #[test]

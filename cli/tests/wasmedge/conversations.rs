@@ -49,12 +49,15 @@ fn basic_has_no_template() {
 fn gemma_is_streamed_by_the_host() {
     let (model, text) = speaker("model", 12);
     let turn = format!("USER:\nASSISTANT:\n{text}{END}\n");
-    Folder::new()
-        .with("model.gguf", &model)
-        .wasmedge(&line("", "gemma"))
-        .input("Hello\nAnd now?\n")
-        .run()
-        .is(&format!("{turn}{turn}USER:\n"));
+    // From another process as well it comes before what the program writes next.
+    for isolate in ["--isolate=no", ""] {
+        Folder::new()
+            .with("model.gguf", &model)
+            .wasmedge(&line(isolate, "gemma"))
+            .input("Hello\nAnd now?\n")
+            .run()
+            .is(&format!("{turn}{turn}USER:\n"));
+    }
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! A backend whose models are in processes of their own.
 
-use super::Isolation;
 use super::graph::IsolatedGraph;
 use super::message::Load;
 use super::supervisor::Supervisor;
+use super::{Isolation, NamedModels};
 use crate::Error;
 use crate::backend::{Backend, Device, Encoding, Graph, LoadRequest, Source, Target};
 use crate::gguf::Part;
@@ -82,6 +82,23 @@ impl Isolated {
     }
 }
 
+impl Isolated {
+    /// Whether a named model gets a process.
+    fn isolates_named(&self, request: &LoadRequest<'_>) -> bool {
+        let on_gpu = || {
+            let devices = self.backend.devices().unwrap_or_default();
+            request.target != Target::Cpu && devices.iter().any(|device| device.kind.is_gpu())
+        };
+        // The others are many small calls, and a process for each costs those more.
+        let is_language = || self.backend.encodings().contains(&Encoding::Ggml);
+        match self.isolation.named_models {
+            NamedModels::None => false,
+            NamedModels::Language => is_language() && !on_gpu(),
+            NamedModels::All => true,
+        }
+    }
+}
+
 impl Backend for Isolated {
     fn name(&self) -> &str {
         self.backend.name()
@@ -101,7 +118,7 @@ impl Backend for Isolated {
 
     fn load(&self, request: LoadRequest<'_>) -> Result<Arc<dyn Graph>, Error> {
         let is_named = matches!(request.source, Source::Files(_));
-        if is_named && !self.isolation.named_models {
+        if is_named && !self.isolates_named(&request) {
             return self.backend.load(request);
         }
         let mut load = Load {
@@ -119,6 +136,7 @@ impl Backend for Isolated {
             prefixes: request.scheduling.prefixes,
             prompt_tokens: request.limits.prompt_tokens,
             options: request.limits.options,
+            timings: request.metrics.takes_timings(),
         };
         let (supervisor, bytes) = match request.source {
             Source::Files(paths) => {

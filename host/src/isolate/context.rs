@@ -329,11 +329,14 @@ impl State {
         blobs: &[&[u8]],
         old: Known,
     ) -> io::Result<Answer> {
-        let Some(Session { channel, .. }) = &mut self.session else {
+        let Some(Session {
+            worker, channel, ..
+        }) = &mut self.session
+        else {
             return Err(io::ErrorKind::NotConnected.into());
         };
         channel.send(question, blobs)?;
-        let (mut answer, sizes) = model.answer(channel)?;
+        let (mut answer, sizes) = model.answer(worker, channel)?;
         let mut sizes = sizes.into_iter();
         let ahead = std::mem::take(&mut answer.ahead);
         let asked = match (&answer.result, &question.function) {

@@ -128,20 +128,28 @@ impl Model {
         };
         let mut channel = worker.context(graph)?;
         let answer = self
-            .answer(&mut channel)
+            .answer(&worker, &mut channel)
             .map_err(|error| worker.died(&error))?;
         Ok((worker, graph, channel, answer.0))
     }
 
     /// The answer to a call of a context, with the sizes of its blobs. Progress on the way is told.
-    pub(super) fn answer(&self, channel: &mut Channel) -> io::Result<(Answer, Vec<u64>)> {
+    pub(super) fn answer(
+        &self,
+        worker: &Worker,
+        channel: &mut Channel,
+    ) -> io::Result<(Answer, Vec<u64>)> {
         loop {
             match channel.receive()? {
                 (FromContext::Progress(progress), _) => {
                     self.monitor
                         .report(progress.activity, progress.done, progress.total);
                 }
-                (FromContext::Done(answer), blobs) => return Ok((answer, blobs)),
+                (FromContext::Done(answer), blobs) => {
+                    worker.count(&answer.figures);
+                    worker.wait_for_output(answer.printed);
+                    return Ok((answer, blobs));
+                }
             }
         }
     }

@@ -5,10 +5,10 @@
 //! kept, since a library that aborts says why there. Standard output is the host's.
 
 use std::collections::VecDeque;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::{ChildStderr, ChildStdout};
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
 use std::time::Duration;
 
@@ -19,8 +19,12 @@ const KEPT: usize = 3;
 /// How many characters of them are quoted.
 const QUOTED: usize = 500;
 
+/// How long an answer waits for what the worker has written before.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// The end of a worker's log.
 pub(super) struct Log {
+    output: Arc<Output>,
     last: Arc<Mutex<VecDeque<String>>>,
     ended: Mutex<Receiver<()>>,
 }
@@ -32,11 +36,11 @@ impl Log {
         stdout: Option<ChildStdout>,
         stderr: Option<ChildStderr>,
     ) -> io::Result<Self> {
-        if let Some(mut stdout) = stdout {
-            Builder::new().name("worker-output".into()).spawn(move || {
-                // A reader that went away ends no computation.
-                let _ = io::copy(&mut stdout, &mut io::stdout());
-            })?;
+        let output: Arc<Output> = Arc::default();
+        if let Some(stdout) = stdout {
+            let output = output.clone();
+            let copy = move || output.copy(stdout);
+            Builder::new().name("worker-output".into()).spawn(copy)?;
         }
         let last: Arc<Mutex<VecDeque<String>>> = Arc::default();
         let (end, ended) = channel();
@@ -55,9 +59,21 @@ impl Log {
             })?;
         }
         Ok(Self {
+            output,
             last,
             ended: Mutex::new(ended),
         })
+    }
+
+    /// Waits until so many bytes of standard output are copied, but not for ever.
+    pub(super) fn wait_for_output(&self, count: u64) {
+        let copied = lock(&self.output.copied);
+        let missing = |copied: &mut u64| *copied < count;
+        drop(
+            self.output
+                .more
+                .wait_timeout_while(copied, PATIENCE, missing),
+        );
     }
 
     /// The last words of a worker that has ended; empty if there are none.
@@ -66,6 +82,32 @@ impl Log {
         let _ = lock(&self.ended).recv_timeout(Duration::from_millis(500));
         let lines: Vec<_> = lock(&self.last).iter().cloned().collect();
         lines.join("; ").chars().take(QUOTED).collect()
+    }
+}
+
+/// A worker's standard output.
+#[derive(Default)]
+struct Output {
+    /// How many bytes were copied to the host's.
+    copied: Mutex<u64>,
+    more: Condvar,
+}
+
+impl Output {
+    fn copy(&self, mut from: impl Read) {
+        let mut bytes = [0; 4096];
+        while let Ok(count @ 1..) = from.read(&mut bytes) {
+            let mut stdout = io::stdout().lock();
+            // A reader that went away ends no computation.
+            let _ = stdout
+                .write_all(&bytes[..count])
+                .and_then(|()| stdout.flush());
+            *lock(&self.copied) += count as u64;
+            self.more.notify_all();
+        }
+        // Nobody waits for more.
+        *lock(&self.copied) = u64::MAX;
+        self.more.notify_all();
     }
 }
 

@@ -2,12 +2,13 @@
 //!
 //! | stream | what |
 //! |---|---|
-//! | the worker's standard input | [`Hello`] and its answer; then [`Command`], each [`Command::Graph`] and [`Command::Context`] with a stream of its own |
+//! | the worker's standard input | [`Hello`] and its answer; then [`Command`], each [`Command::Graph`] and [`Command::Context`] with a stream of its own, and against them [`Figures`] |
 //! | one for each graph | [`ToGraph`], each with a [`FromGraph::Done`], and progress before it |
 //! | one for each context | [`ToContext`], each with a [`FromContext::Done`], and progress before it |
 
 use crate::backend::Target;
 use crate::backend::language::{Candidate, LanguageDescription, TokenUsage};
+use crate::figures::Figure;
 use crate::{Error, OutputDescription, Progress, TensorType};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
@@ -53,6 +54,9 @@ pub(super) struct Hello {
 /// What the system cannot enforce.
 pub(super) type Welcome = Result<Vec<String>, Error>;
 
+/// What the worker has counted since the last time, here or in an answer.
+pub(super) type Figures = Vec<Figure>;
+
 /// From the host, without an answer on this stream.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Command {
@@ -80,6 +84,8 @@ pub(super) struct Load {
     pub(super) prefixes: usize,
     pub(super) prompt_tokens: usize,
     pub(super) options: usize,
+    /// Whether the time of phases is taken.
+    pub(super) timings: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -176,6 +182,9 @@ pub(super) struct Answer {
     pub(super) interrupted: bool,
     /// What the guest is likely to ask for next.
     pub(super) ahead: Ahead,
+    pub(super) figures: Figures,
+    /// How many bytes the worker has written to standard output so far.
+    pub(super) printed: u64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

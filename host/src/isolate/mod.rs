@@ -33,6 +33,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// Which models that whoever runs the host has named are isolated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NamedModels {
+    /// None.
+    None,
+    /// Language models that compute on the processor, which costs them less than two in a hundred of their speed.
+    Language,
+    /// All.
+    All,
+}
+
 /// How models are isolated. Clones count their restarts together.
 ///
 /// ```
@@ -47,7 +58,7 @@ pub struct Isolation {
     arguments: Vec<OsString>,
     memory: Option<u64>,
     strict: bool,
-    named_models: bool,
+    named_models: NamedModels,
     restarts: Arc<AtomicU64>,
     /// The host's, which count them as well.
     pub(crate) metrics: Metrics,
@@ -62,7 +73,7 @@ impl Isolation {
             arguments: arguments.into_iter().map(Into::into).collect(),
             memory: None,
             strict: false,
-            named_models: true,
+            named_models: NamedModels::All,
             restarts: Arc::default(),
             metrics: Metrics::default(),
         }
@@ -91,10 +102,10 @@ impl Isolation {
         self
     }
 
-    /// Whether the models that whoever runs the host has named are isolated as well. They are by default;
-    /// those of which a guest has the bytes always are.
+    /// Which models that whoever runs the host has named are isolated as well. All are by default; those of which a
+    /// guest has the bytes always are.
     #[must_use]
-    pub fn named_models(mut self, isolated: bool) -> Self {
+    pub fn named_models(mut self, isolated: NamedModels) -> Self {
         self.named_models = isolated;
         self
     }

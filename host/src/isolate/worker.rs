@@ -1,10 +1,12 @@
 //! A worker process, as the host sees it.
 
 use super::log::Log;
-use super::message::{Command, Hello, Welcome};
+use super::message::{Command, Figures, Hello, Welcome};
 use super::stream::{Channel, send_with};
 use super::{Isolation, environment, frame};
-use crate::{Error, ErrorCode};
+use crate::figures::Figure;
+use crate::metrics::{CountedWorker, SchedulerGauges};
+use crate::{Error, ErrorCode, Metrics};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -37,8 +39,42 @@ pub(super) struct Worker {
     death: OnceLock<Error>,
     deaths: Deaths,
     graphs: AtomicU64,
+    figures: Arc<Told>,
+    _counted: CountedWorker,
     /// Goes after the process.
     _scratch: Option<TempDir>,
+}
+
+/// What a worker has told of its work.
+struct Told {
+    metrics: Metrics,
+    /// Taken back when it is gone.
+    gauges: Mutex<SchedulerGauges>,
+}
+
+impl Told {
+    fn count(&self, figures: &[Figure]) {
+        for figure in figures {
+            match figure {
+                Figure::Scheduler(changes) => lock(&self.gauges).add(*changes),
+                figure => self.metrics.count(*figure),
+            }
+        }
+    }
+
+    /// Counts what comes on the control stream until it ends, on a thread.
+    fn listen(self: &Arc<Self>, control: &UnixStream) -> io::Result<()> {
+        let mut control = control.try_clone()?;
+        let told = Arc::downgrade(self);
+        let listen = move || {
+            while let Ok(Some((figures, _))) = frame::read::<Figures>(&mut control) {
+                let Some(told) = told.upgrade() else { return };
+                told.count(&figures);
+            }
+        };
+        let thread = thread::Builder::new().name("worker-figures".into());
+        thread.spawn(listen).map(|_| ())
+    }
 }
 
 impl Worker {
@@ -72,7 +108,13 @@ impl Worker {
         let mut child = spawn(program).map_err(failed)?;
         let log = Log::follow(model, child.stdout.take(), child.stderr.take());
         let log = log.map_err(failed)?;
+        let metrics = isolation.metrics.clone();
         let worker = Self {
+            _counted: metrics.worker(child.id()),
+            figures: Arc::new(Told {
+                gauges: Mutex::new(metrics.scheduler()),
+                metrics,
+            }),
             model: model.to_owned(),
             memory: isolation.memory,
             control: Mutex::new(control),
@@ -92,6 +134,10 @@ impl Worker {
             }
         };
         warn(&missing);
+        worker
+            .figures
+            .listen(&lock(&worker.control))
+            .map_err(failed)?;
         tracing::debug!(
             pid = lock(&worker.child).id(),
             "model `{model}` has a process of its own"
@@ -121,12 +167,30 @@ impl Worker {
     }
 
     fn open(&self, command: &Command) -> Result<Channel, Error> {
-        let open = || {
-            let (ours, theirs) = UnixStream::pair()?;
-            send_with(&lock(&self.control), command, theirs.as_fd())?;
-            Ok(Channel::new(ours))
-        };
-        open().map_err(|error: io::Error| self.died(&error))
+        // That this process can have no more says nothing of the worker.
+        let (ours, theirs) = UnixStream::pair().map_err(|error| {
+            Error::new(
+                ErrorCode::Busy,
+                format!(
+                    "expected a socket to the worker process of model `{}`, got none: {error}. Try again later",
+                    self.model
+                ),
+            )
+        })?;
+        send_with(&lock(&self.control), command, theirs.as_fd())
+            .map_err(|error| self.died(&error))?;
+        Ok(Channel::new(ours))
+    }
+
+    /// Counts what has come with an answer.
+    pub(super) fn count(&self, figures: &[Figure]) {
+        self.figures.count(figures);
+    }
+
+    /// Waits until so much of what the worker has written to standard output is written here: what a program writes
+    /// next comes behind it.
+    pub(super) fn wait_for_output(&self, printed: u64) {
+        self.log.wait_for_output(printed);
     }
 
     /// Passes an interrupt on.

@@ -1,7 +1,7 @@
 //! Runs mixed programs for long, and watches what the process holds: `llm-wasi-soak [SECONDS]`, by default an hour.
 //!
-//! Each round has a text in pieces and a whole one, an embedding, a computation with ONNX Runtime where that is
-//! there, two programs that fail and one that a time limit ends. The first quarter of the time is to warm up. Then
+//! Each round has a text in pieces and a whole one, one by a worker process that starts and ends with it, an embedding, a
+//! computation with ONNX Runtime where that is there, two programs that fail and one that a time limit ends. The first quarter of the time is to warm up. Then
 //! memory may grow by 2 % at most, from the mean of the second quarter to that of the last one; and at the end there
 //! may be no more descriptors and threads than after the first quarter.
 
@@ -21,6 +21,9 @@ const LOOP: &str = r#"(module
     (import "wasi_ephemeral_nn" "compute" (func (param i32) (result i32)))
     (memory (export "memory") 1)
     (func (export "_start") (loop br 0)))"#;
+/// What worker processes are started with.
+#[cfg(target_os = "linux")]
+const WORKER: &str = "--worker";
 /// How many percent memory may grow.
 const PERCENT: u64 = 2;
 /// How often is looked, in all.
@@ -84,7 +87,20 @@ async fn round(guests: &[Guest], endless: &Guest, registry: &Registry, onnx: boo
     Ok(())
 }
 
+/// Preloads the model, where the system can in a worker process, which is this program again.
+fn isolated(model: &Preload) -> Registry {
+    let builder = Registry::with_default_backends().preload(model.clone());
+    #[cfg(target_os = "linux")]
+    let builder = builder.isolate(llm_wasi_host::isolate::Isolation::new([WORKER]));
+    builder.build()
+}
+
 fn main() -> Result<()> {
+    #[cfg(target_os = "linux")]
+    if std::env::args().nth(1).as_deref() == Some(WORKER) {
+        let registry = Registry::with_default_backends().build();
+        return Ok(llm_wasi_host::isolate::serve(&registry)?);
+    }
     let seconds = std::env::args()
         .nth(1)
         .map_or(Ok(3600), |text| text.parse());
@@ -97,14 +113,12 @@ fn main() -> Result<()> {
         .output("y", onnx_type::F32, &[-1]);
     std::fs::write(folder.path().join("twice.onnx"), twice.to_bytes())?;
     let at = |file: &str| folder.path().join(file).display().to_string();
-    let mut builder = Registry::with_default_backends();
-    for preload in [
-        format!("tiny:GGML:CPU:{}", at("tiny.gguf")),
-        format!("twice:ONNX:CPU:{}", at("twice.onnx")),
-    ] {
-        builder = builder.preload(preload.parse::<Preload>()?);
-    }
-    let registry = builder.build();
+    let tiny: Preload = format!("tiny:GGML:CPU:{}", at("tiny.gguf")).parse()?;
+    let isolated = isolated(&tiny);
+    let registry = Registry::with_default_backends()
+        .preload(tiny)
+        .preload(format!("twice:ONNX:CPU:{}", at("twice.onnx")).parse()?)
+        .build();
     let onnx = match registry.load_by_name("twice", None) {
         Ok(_) => true,
         Err(error) => {
@@ -113,7 +127,12 @@ fn main() -> Result<()> {
             false
         }
     };
-    let guest = |module: &[u8], arguments: &[&str], limit: Option<u64>, status| -> Result<Guest> {
+    let guest = |module: &[u8],
+                 arguments: &[&str],
+                 registry: &Registry,
+                 limit: Option<u64>,
+                 status|
+     -> Result<Guest> {
         let mut runner = Runner::builder()
             .cache(false)
             .args(arguments.iter().copied())
@@ -132,13 +151,20 @@ fn main() -> Result<()> {
         })
     };
     let guests = [
-        guest(CHAT, &["chat", "tiny", "Hello"], None, 0)?,
-        guest(CHAT, &["chat", "--no-stream", "tiny", "Hello"], None, 0)?,
-        guest(EMBED, &["embed", "tiny", "Hello"], None, 0)?,
-        guest(CHAT, &["chat", "nobody", "Hello"], None, 1)?,
-        guest(CHAT, &["chat"], None, 1)?,
+        guest(CHAT, &["chat", "tiny", "Hello"], &registry, None, 0)?,
+        guest(
+            CHAT,
+            &["chat", "--no-stream", "tiny", "Hello"],
+            &registry,
+            None,
+            0,
+        )?,
+        guest(CHAT, &["chat", "tiny", "Hello"], &isolated, None, 0)?,
+        guest(EMBED, &["embed", "tiny", "Hello"], &registry, None, 0)?,
+        guest(CHAT, &["chat", "nobody", "Hello"], &registry, None, 1)?,
+        guest(CHAT, &["chat"], &registry, None, 1)?,
     ];
-    let endless = guest(&wat::parse_str(LOOP)?, &["endless"], Some(50), 0)?;
+    let endless = guest(&wat::parse_str(LOOP)?, &["endless"], &registry, Some(50), 0)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -180,7 +206,7 @@ fn main() -> Result<()> {
         ..samples[samples.len() - 1]
     };
     println!(
-        "{rounds} rounds of 7 programs: {} KiB, then {} KiB",
+        "{rounds} rounds of 8 programs: {} KiB, then {} KiB",
         first.resident, last.resident
     );
     last.check(first, PERCENT).map_err(anyhow::Error::msg)

@@ -19,10 +19,10 @@ use super::weights::{Loaded, Origin};
 use crate::backend::{
     Computing, ExecutionContext, LanguageContext, Steps, no_output_yet, no_such_output,
 };
-use crate::{Bytes, Error, ErrorCode, OutputDescription, Phase, Tensor, TensorType};
+use crate::figures::Figure;
+use crate::{Bytes, Error, ErrorCode, OutputDescription, Phase, Tensor, TensorType, stdout};
 use llama_cpp_2::token::LlamaToken;
 use pollster::block_on;
-use std::io::Write;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -258,9 +258,9 @@ impl Context {
         self.chosen = Some(token);
         let metrics = &self.origin.metrics;
         if self.generated.is_empty() {
-            metrics.first_token(running.began.elapsed());
+            metrics.count(Figure::FirstToken(running.began.elapsed()));
         }
-        metrics.generated();
+        metrics.count(Figure::Generated);
         self.generated.push(token);
         let vocab = self.loaded.weights.model.vocab();
         let piece = vocab.token_to_piece(token, true, None);
@@ -320,12 +320,7 @@ impl Context {
 
     /// Writes the last piece to standard output. A reader that went away does not end the computation.
     fn stream(&self) {
-        let mut stdout = std::io::stdout().lock();
-        if stdout
-            .write_all(&self.piece)
-            .and_then(|()| stdout.flush())
-            .is_err()
-        {
+        if stdout::write(&self.piece).is_err() {
             tracing::debug!("standard output is closed");
         }
     }

@@ -5,7 +5,7 @@ use super::super::stream::Channel;
 use super::calls::Writer;
 use super::graph::{Served, guard};
 use crate::backend::ExecutionContext;
-use crate::{Bytes, Error, Tensor, calls};
+use crate::{Bytes, Error, Tensor, calls, stdout};
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub(super) fn serve(served: &Arc<Served>, stream: UnixStream) -> io::Result<()> 
         }
         Err(error) => (None, Ahead::default(), Err(error)),
     };
-    writer.send(&done(result, false, ahead), &[])?;
+    writer.send(&done(served, result, false, ahead), &[])?;
     let Some(context) = &mut context else {
         return Ok(());
     };
@@ -47,11 +47,29 @@ pub(super) fn serve(served: &Arc<Served>, stream: UnixStream) -> io::Result<()> 
     Ok(())
 }
 
-fn done(result: Result<Value, Error>, interrupted: bool, ahead: Ahead) -> FromContext {
+/// What a context without a thread is told.
+pub(super) fn refusal(error: Error) -> FromContext {
+    FromContext::Done(Answer {
+        result: Err(error),
+        interrupted: false,
+        ahead: Ahead::default(),
+        figures: Vec::new(),
+        printed: 0,
+    })
+}
+
+fn done(
+    served: &Served,
+    result: Result<Value, Error>,
+    interrupted: bool,
+    ahead: Ahead,
+) -> FromContext {
     FromContext::Done(Answer {
         result,
         interrupted,
         ahead,
+        figures: served.figures(),
+        printed: stdout::written(),
     })
 }
 
@@ -110,7 +128,7 @@ fn answer(
         Ahead::default()
     };
     let blobs: Vec<&[u8]> = elements.iter().map(|bytes| bytes.as_slice()).collect();
-    writer.send(&done(result, heard, ahead), &blobs)
+    writer.send(&done(served, result, heard, ahead), &blobs)
 }
 
 fn perform(

@@ -1,10 +1,11 @@
 //! A graph in the worker.
 
-use super::super::message::{FromGraph, Load, OfGraph, ToGraph};
+use super::super::message::{Figures, FromGraph, Load, OfGraph, ToGraph};
 use super::super::stream::Channel;
 use super::ServedBackend;
 use super::calls::{Calls, Writer};
 use crate::backend::{Graph, LanguageModel, LoadRequest, Source};
+use crate::figures::Untold;
 use crate::{Error, ErrorCode, Files, Limits, Metrics, Monitor, Scheduling, calls};
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -23,14 +24,16 @@ const LOADING: u64 = 0;
 pub(super) struct Served {
     graph: OnceLock<Arc<dyn Graph>>,
     monitor: OnceLock<Monitor>,
+    metrics: Metrics,
     pub(super) calls: Arc<Calls>,
 }
 
 impl Served {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(metrics: Metrics) -> Self {
         Self {
             graph: OnceLock::new(),
             monitor: OnceLock::new(),
+            metrics,
             calls: Arc::default(),
         }
     }
@@ -42,6 +45,11 @@ impl Served {
 
     pub(super) fn monitor(&self) -> Monitor {
         self.monitor.get().cloned().unwrap_or_default()
+    }
+
+    /// What this process has counted since it was asked last.
+    pub(super) fn figures(&self) -> Figures {
+        self.metrics.untold().map(Untold::take).unwrap_or_default()
     }
 
     pub(super) fn interrupt(&self, call: u64) {
@@ -61,6 +69,9 @@ impl Served {
             Monitor::default()
         };
         let monitor = self.monitor.get_or_init(|| monitor).clone();
+        if load.timings {
+            self.metrics.take_timings();
+        }
         let configurations: Vec<&str> = load.configurations.iter().map(String::as_str).collect();
         let graph = backend.get()?.load(LoadRequest {
             source: match load.files {
@@ -82,8 +93,7 @@ impl Served {
                 queue: load.queue,
                 prefixes: load.prefixes,
             },
-            // Those of the host do not reach as far.
-            metrics: Metrics::default(),
+            metrics: self.metrics.clone(),
         })?;
         let graph = self.graph.get_or_init(|| graph);
         Ok(OfGraph::Loaded(
@@ -136,6 +146,11 @@ pub(super) fn serve(
         writer.send(&FromGraph::Done(answer), &[])?;
     }
     Ok(())
+}
+
+/// What a graph without a thread is told.
+pub(super) fn refusal(error: Error) -> FromGraph {
+    FromGraph::Done(Err(error))
 }
 
 /// Calls a backend; its panic is an error of the call.

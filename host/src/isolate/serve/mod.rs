@@ -9,24 +9,31 @@ mod context;
 mod graph;
 
 use super::frame;
-use super::message::{BUILD, Command, Hello, Welcome};
+use super::message::{BUILD, Command, Figures, Hello, Welcome};
 use super::sandbox::{self, Needs};
 use super::stream::Receiver;
 use crate::backend::{Backend, Target};
-use crate::{Error, ErrorCode, Registry};
+use crate::{Error, ErrorCode, Metrics, Registry};
 use graph::Served;
 use rustix::process::{
-    Resource, Rlimit, Signal, getpid, kill_process, set_parent_process_death_signal, setrlimit,
+    Resource, Rlimit, Signal, getpid, getrlimit, kill_process, set_parent_process_death_signal,
+    setrlimit,
 };
+use serde::Serialize;
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Weak};
-use std::thread::Builder;
+use std::thread::{self, Builder};
+use std::time::Duration;
 
 /// What a thread that computes has for its stack, as in the host. Only what is used takes memory.
 const STACK: usize = 16 << 20;
+/// How many files are open that are no streams: libraries, models, devices.
+const OTHER_FILES: usize = 64;
+/// How long the host may not know what is counted.
+const UNTOLD: Duration = Duration::from_millis(100);
 
 /// Serves a host as a worker with these backends: what a program does that an
 /// [`Isolation`](super::Isolation) starts. It comes back only where no host has started it.
@@ -51,7 +58,10 @@ pub fn serve(registry: &Registry) -> Result<(), Error> {
         let backend = Arc::new(ServedBackend {
             registry: registry.clone(),
             name: hello.backend,
+            metrics: Metrics::of_worker(),
         });
+        // The host can do without figures.
+        let _ = tell(control.stream(), backend.metrics.clone());
         // Whatever it is, there is no host any more that could be told.
         let _ = listen(&mut control, &backend);
     }
@@ -62,6 +72,8 @@ pub fn serve(registry: &Registry) -> Result<(), Error> {
 struct ServedBackend {
     registry: Registry,
     name: String,
+    /// Of all its graphs.
+    metrics: Metrics,
 }
 
 impl ServedBackend {
@@ -111,6 +123,13 @@ fn prepare(hello: &Hello, registry: &Registry) -> Welcome {
     };
     // A model that ends its worker should not fill the disk with each attempt.
     limit(Resource::Core, 0).map_err(|error| failed("core files", &error))?;
+    // Each context takes some.
+    let files = getrlimit(Resource::Nofile).maximum;
+    if let Some(files) = files
+        && let Err(error) = limit(Resource::Nofile, files)
+    {
+        tracing::debug!("{error}");
+    }
     if let Some(bytes) = hello.memory {
         limit(Resource::As, bytes).map_err(|error| failed("the memory limit", &error))?;
     }
@@ -128,21 +147,26 @@ fn prepare(hello: &Hello, registry: &Registry) -> Welcome {
 
 fn listen(control: &mut Receiver, backend: &Arc<ServedBackend>) -> io::Result<()> {
     let mut graphs: HashMap<u64, Weak<Served>> = HashMap::new();
+    let streams = Streams::new();
     while let Some((command, _)) = frame::read::<Command>(control)? {
         match command {
             Command::Graph { graph } => {
                 let stream = control.passed()?;
-                let served = Arc::new(Served::new());
+                let served = Arc::new(Served::new(backend.metrics.clone()));
                 graphs.retain(|_, served| served.strong_count() > 0);
                 graphs.insert(graph, Arc::downgrade(&served));
                 let backend = backend.clone();
-                run("graph", move || graph::serve(&served, &backend, stream))?;
+                streams.serve("graph", stream, graph::refusal, move |stream| {
+                    graph::serve(&served, &backend, stream)
+                });
             }
             Command::Context { graph } => {
                 let stream = control.passed()?;
                 // Without a graph, the stream that ends here says so.
                 if let Some(served) = graphs.get(&graph).and_then(Weak::upgrade) {
-                    run("context", move || context::serve(&served, stream))?;
+                    streams.serve("context", stream, context::refusal, move |stream| {
+                        context::serve(&served, stream)
+                    });
                 }
             }
             Command::Interrupt { graph, call } => {
@@ -153,6 +177,66 @@ fn listen(control: &mut Receiver, backend: &Arc<ServedBackend>) -> io::Result<()
         }
     }
     Ok(())
+}
+
+/// The streams that are served, each by a thread, as many as the system gives.
+struct Streams {
+    /// Each of them has a clone.
+    served: Arc<()>,
+    most: usize,
+}
+
+impl Streams {
+    fn new() -> Self {
+        let files = getrlimit(Resource::Nofile).current;
+        let files = files.map_or(usize::MAX, |files| files.try_into().unwrap_or(usize::MAX));
+        Self {
+            served: Arc::default(),
+            // One to read and one to write.
+            most: files.saturating_sub(OTHER_FILES) / 2,
+        }
+    }
+
+    /// Serves one more, or says there that it cannot: those that are served must not suffer for it.
+    fn serve<M: Serialize>(
+        &self,
+        name: &str,
+        stream: UnixStream,
+        refusal: impl FnOnce(Error) -> M,
+        serve: impl FnOnce(UnixStream) -> io::Result<()> + Send + 'static,
+    ) {
+        let again = stream.try_clone();
+        let served = self.served.clone();
+        let started = if Arc::strong_count(&served) <= self.most {
+            run(name, move || {
+                let _served = served;
+                serve(stream)
+            })
+        } else {
+            Err(io::Error::other("too many are served"))
+        };
+        if let (Err(error), Ok(mut stream)) = (started, again) {
+            let refused = Error::new(
+                ErrorCode::Busy,
+                format!("the worker process can serve no further {name}: {error}. Try again later"),
+            );
+            // A host that does not listen any more needs no answer.
+            let _ = frame::write(&mut stream, &refusal(refused), &[]);
+        }
+    }
+}
+
+/// Tells the host what is counted and comes with no answer, on a thread.
+fn tell(control: &UnixStream, metrics: Metrics) -> io::Result<()> {
+    let mut control = control.try_clone()?;
+    run("figures", move || {
+        while let Some(untold) = metrics.untold() {
+            untold.wait();
+            thread::sleep(UNTOLD);
+            frame::write::<Figures>(&mut control, &untold.take(), &[])?;
+        }
+        Ok(())
+    })
 }
 
 /// Runs `serve` on a thread. A stream that fails has lost its host.

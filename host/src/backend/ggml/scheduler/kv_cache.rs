@@ -7,6 +7,7 @@ use crate::backend::ggml::memory;
 use crate::backend::ggml::owned::OwnedContext;
 use crate::backend::ggml::session::{self, Settings};
 use crate::backend::ggml::weights::Weights;
+use crate::figures::Figure;
 use crate::metrics::Metrics;
 use crate::{Error, ErrorCode, Scheduling};
 use llama_cpp_2::DecodeError;
@@ -246,7 +247,7 @@ impl KvCache {
             };
             let bytes = state.byte_len();
             let gone = self.prefixes.add(tokens.clone(), state, bytes);
-            self.metrics.evicted(gone);
+            self.metrics.count(Figure::Evicted(gone as u64));
         }
         self.remove(place);
     }
@@ -338,7 +339,7 @@ impl KvCache {
     /// Forgets a sequence, if it is there.
     fn forget(&mut self, place: usize) {
         let tokens = self.sequences.get(place).map_or(0, |s| s.tokens.len());
-        self.metrics.evicted(tokens);
+        self.metrics.count(Figure::Evicted(tokens as u64));
         self.remove(place);
     }
 

@@ -8,6 +8,7 @@ use super::kv_cache::{KvCache, Piece};
 use super::{Evaluated, Key, Message, plan};
 use crate::backend::ggml::session::Settings;
 use crate::backend::ggml::weights::Weights;
+use crate::figures::Figure;
 use crate::metrics::{Metrics, SchedulerGauges};
 use crate::{Activity, Error, ErrorCode, Monitor, Scheduling};
 use llama_cpp_2::token::LlamaToken;
@@ -468,7 +469,10 @@ impl Worker {
         work.cached = kept;
         work.unseated = false;
         if work.is_prompt() {
-            self.metrics.prompt(work.total, kept);
+            self.metrics.count(Figure::Prompt {
+                tokens: work.total as u64,
+                cached: kept as u64,
+            });
         }
         self.note_lost();
         Ok(())
@@ -610,7 +614,10 @@ impl Worker {
 
     /// Notes how a batch went.
     fn measure(&mut self, prompts: usize, tokens: usize) {
-        self.metrics.batch(tokens, self.last);
+        self.metrics.count(Figure::Batch {
+            tokens: tokens as u64,
+            took: self.last,
+        });
         // Small pieces beside others' tokens say little about it.
         if prompts >= plan::FEWEST {
             let rate = prompts as f64 / self.last.as_secs_f64().max(1e-6);

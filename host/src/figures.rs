@@ -1,0 +1,57 @@
+//! What is counted, one event at a time, so that a worker process can tell its host.
+
+use crate::Phase;
+use serde::{Deserialize, Serialize};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// One event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Figure {
+    /// A prompt, of which so many tokens were in the KV cache.
+    Prompt { tokens: u64, cached: u64 },
+    /// Tokens that nobody can have back.
+    Evicted(u64),
+    /// Tokens that were evaluated together.
+    Batch { tokens: u64, took: Duration },
+    /// One token of a text.
+    Generated,
+    /// The first one.
+    FirstToken(Duration),
+    /// Time that a phase took.
+    Spent(Phase, Duration),
+    /// By how many more computations run and wait, and tokens are kept.
+    Scheduler([i64; 3]),
+}
+
+/// Events that the host has not been told.
+#[derive(Default)]
+pub(crate) struct Untold {
+    figures: Mutex<Vec<Figure>>,
+    added: Condvar,
+}
+
+impl Untold {
+    pub(crate) fn add(&self, figure: Figure) {
+        let mut figures = self.figures();
+        figures.push(figure);
+        if figures.len() == 1 {
+            self.added.notify_one();
+        }
+    }
+
+    pub(crate) fn take(&self) -> Vec<Figure> {
+        std::mem::take(&mut *self.figures())
+    }
+
+    /// Waits until there are some.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn wait(&self) {
+        let none = |figures: &mut Vec<Figure>| figures.is_empty();
+        drop(self.added.wait_while(self.figures(), none));
+    }
+
+    fn figures(&self) -> MutexGuard<'_, Vec<Figure>> {
+        self.figures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
