@@ -65,24 +65,11 @@ scripts/setup.sh build || fail "the build's tools are missing"
 # there is one.
 if scripts/setup.sh ccache; then export CCACHE_DIR="$cache/ccache"; fi
 
-# part VARIABLE PART: what scripts/setup.sh prints for the part, for the tests that need it.
-part() {
-  local value
-  if value=$(scripts/setup.sh "$2"); then
-    export "$1=$value"
-  elif [ "${CI:-}" = true ]; then
-    fail "$2 is missing"
-  fi
+# fetch PART...: gets what is needed later beside something else. What fails is tried again later, which says why.
+fetch() {
+  say "fetching meanwhile: $*"
+  scripts/setup.sh "$@" >/dev/null 2>&1 &
 }
-part LLM_WASI_SMOLLM2 model
-part LLM_WASI_ONNXRUNTIME onnxruntime
-part LLM_WASI_OPENVINO openvino
-part LLM_WASI_ORIENTATION orientation-onnx
-part LLM_WASI_ORIENTATION_IR orientation
-part LLM_WASI_MINILM minilm
-part LLM_WASI_MAGIKA magika
-part LLM_WASI_TEMPLATES templates
-took $SECONDS "models and tools"
 
 check "format" cargo fmt --all --check
 check "format of the guests" cargo fmt --all --manifest-path guests/Cargo.toml --check
@@ -97,15 +84,36 @@ elif [ "${CI:-}" = true ]; then
 else
   say "skipped: licences and sources, for want of cargo-deny"
 fi
+fetch model onnxruntime openvino orientation-onnx orientation minilm magika templates
 check "lints" cargo clippy --release --workspace --all-targets -- "${lints[@]}"
+wait
+
+# part VARIABLE PART: what scripts/setup.sh prints for the part, for the tests that need it.
+part() {
+  local value
+  if value=$(scripts/setup.sh "$2"); then
+    export "$1=$value"
+  elif [ "${CI:-}" = true ]; then
+    fail "$2 is missing"
+  fi
+}
+start=$SECONDS
+part LLM_WASI_SMOLLM2 model
+part LLM_WASI_ONNXRUNTIME onnxruntime
+part LLM_WASI_OPENVINO openvino
+part LLM_WASI_ORIENTATION orientation-onnx
+part LLM_WASI_ORIENTATION_IR orientation
+part LLM_WASI_MINILM minilm
+part LLM_WASI_MAGIKA magika
+part LLM_WASI_TEMPLATES templates
+took $((SECONDS - start)) "models and tools"
+
 suite "Rust" "^test result:" cargo test --release --workspace --no-fail-fast
 suite "Guests" "^test result:" cargo test --manifest-path guests/Cargo.toml --target-dir "$target/guests/native"
 # The whole workspace each time: for a part of it Cargo builds llama.cpp again, with other features.
 check "llm-wasi" cargo build --release --workspace
-# What suites further down fetch and compile is done beside what takes its time anyway. Where it fails, they try again and
-# say why.
-say "fetching tools beside the soak: componentize-js, componentize-py, go, mdbook, wac"
-scripts/setup.sh componentize-js componentize-py go mdbook wac >/dev/null 2>&1 &
+# The soak takes its time whatever else is done.
+fetch componentize-js componentize-py go mdbook wac
 check "soak" scripts/soak.sh 120
 wait
 if VULKAN_SDK=$(scripts/setup.sh vulkan) && VK_DRIVER_FILES=$(scripts/setup.sh vulkan-driver); then
