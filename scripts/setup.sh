@@ -22,6 +22,7 @@
 #   componentize-py  makes components of Python, as a program
 #   wac              wac, which composes components, as a program
 #   vulkan           what llama.cpp's Vulkan build takes, as a folder for VULKAN_SDK
+#   cuda             CUDA's compiler and libraries, 560 MB, as a folder for CUDA_PATH: for builds without NVIDIA's own toolkit
 #   vulkan-driver    Mesa's software driver, for machines without a GPU; prints its description file
 #
 # Each part but `build` and `ccache` prints the path of what it got on standard output. It comes as Python
@@ -347,6 +348,42 @@ vulkan() {
   printf '%s\n' "$folder"
 }
 
+# The packages have everything but cuBLAS for static linking, which the build of llama.cpp asks for: its archives are empty
+# here, and what links a program, `cc`, adds the shared libraries.
+cuda() {
+  local folder=$cache/cuda root package lib
+  root=$folder/nvidia/cu13
+  if [ ! -f "$folder/done" ]; then
+    [ "$(uname -sm)" = "Linux x86_64" ] || fail "CUDA's packages are fetched for x86-64 Linux only"
+    build
+    rm -rf "$folder"
+    mkdir -p "$folder"
+    for package in nvidia-cuda-nvcc nvidia-nvvm nvidia-cuda-crt nvidia-cuda-cccl nvidia-cuda-runtime nvidia-cublas; do
+      wheel "$package" "$folder/wheel"
+      cp -r "$folder/wheel/nvidia" "$folder/"
+      rm -rf "$folder/wheel"
+    done
+    chmod +x "$root"/bin/* "$root"/nvvm/bin/*
+    lib=$root/lib
+    ln -s lib "$root/lib64"
+    mkdir "$lib/stubs"
+    ln -s libcublas.so.13 "$lib/libcublas.so"
+    ln -s libcublasLt.so.13 "$lib/libcublasLt.so"
+    ln -s libcudart.so.13 "$lib/libcudart.so"
+    for package in cublas_static cublasLt_static culibos; do ar rcs "$lib/lib$package.a"; done
+    cat >"$root/bin/cc" <<SCRIPT
+#!/bin/sh
+for argument; do
+  case \$argument in -c | -E | -S | --version | -v) exec $(command -v cc) "\$@" ;; esac
+done
+exec $(command -v cc) "\$@" -L"$lib" -Wl,-rpath,"$lib" -Wl,--push-state,--as-needed -lcublas -lcublasLt -Wl,--pop-state
+SCRIPT
+    chmod +x "$root/bin/cc"
+    touch "$folder/done"
+  fi
+  printf '%s\n' "$root"
+}
+
 vulkan_driver() {
   local found=(/usr/share/vulkan/icd.d/lvp_icd*.json)
   if [ ! -f "${found[0]}" ]; then
@@ -360,7 +397,7 @@ vulkan_driver() {
 for part; do
   case $part in
   build | model | onnxruntime | openvino | orientation | minilm | magika | templates | tools | deny | ccache | mdbook | \
-    minisign | node | go | wac | vulkan)
+    minisign | node | go | wac | vulkan | cuda)
     "$part"
     ;;
   orientation-onnx) orientation_onnx ;;

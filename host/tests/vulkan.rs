@@ -90,6 +90,42 @@ fn greedy_text_is_that_of_the_cpu() {
     }
 }
 
+/// Not a test, but what the worker of the next one runs.
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "the worker process of another test"]
+fn worker() {
+    let registry = Registry::with_default_backends().build();
+    eprintln!("{}", llm_wasi_host::isolate::serve(&registry).unwrap_err());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_gpu_is_in_reach_of_a_model_in_a_process_of_its_own() {
+    if !has_gpu() {
+        return;
+    }
+    let isolation = llm_wasi_host::isolate::Isolation::new([
+        "worker",
+        "--exact",
+        "--ignored",
+        "--nocapture",
+        "--test-threads=1",
+    ]);
+    let model = TinyModel::new();
+    let registry = Registry::with_default_backends().isolate(isolation).build();
+    // The target `Gpu` is never the CPU.
+    let graph = registry.load(
+        vec![model.to_gguf(), GREEDY.as_bytes().to_vec()],
+        Encoding::Ggml,
+        Target::Gpu,
+        None,
+    );
+    let graph = graph.unwrap_or_else(|error| panic!("{error}"));
+    let text = compute(&graph, "Hello").output(0).unwrap();
+    assert_eq!(*text, model.continuation(b'o', 60));
+}
+
 #[test]
 fn layers_are_where_the_target_and_the_option_put_them() {
     if !has_gpu() {

@@ -69,7 +69,9 @@ pub(super) struct Needs {
 pub(super) fn enter(needs: &Needs, strict: bool) -> Result<Vec<String>, Error> {
     let mut missing = Vec::new();
     match restrict_files(needs) {
-        Ok(found) => missing.extend(found),
+        Ok(Some(lack)) if strict || lack.counts => missing.push(lack.what),
+        Ok(Some(lack)) => tracing::debug!("without {}", lack.what),
+        Ok(None) => {}
         Err(error) => missing.push(format!("files and TCP, by Landlock ({error})")),
     }
     if let Err(error) = syscalls::refuse(needs.scratch.is_some(), needs.gpu) {
@@ -88,7 +90,14 @@ pub(super) fn enter(needs: &Needs, strict: bool) -> Result<Vec<String>, Error> {
     Ok(missing)
 }
 
-fn restrict_files(needs: &Needs) -> Result<Option<String>, RulesetError> {
+/// What Landlock cannot enforce.
+struct Lack {
+    what: String,
+    /// Whether seccomp does not refuse the same.
+    counts: bool,
+}
+
+fn restrict_files(needs: &Needs) -> Result<Option<Lack>, RulesetError> {
     // Kernels that have less enforce less.
     let known = ABI::V6;
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
@@ -119,14 +128,19 @@ fn restrict_files(needs: &Needs) -> Result<Option<String>, RulesetError> {
         );
     }
     Ok(match (status.ruleset, status.landlock) {
-        (RulesetStatus::NotEnforced, _) => Some(
-            "files and TCP, by Landlock, which this kernel does not have or has switched off"
+        (RulesetStatus::NotEnforced, _) => Some(Lack {
+            what: "files and TCP, by Landlock, which this kernel does not have or has switched off"
                 .into(),
-        ),
+            counts: true,
+        }),
         (_, LandlockStatus::Available { effective_abi, .. }) if effective_abi < known => {
-            Some(format!(
-                "a part of files, TCP and signals, by Landlock, of which this kernel has version {effective_abi:?}"
-            ))
+            Some(Lack {
+                what: format!(
+                    "a part of files, TCP and signals, by Landlock, of which this kernel has version {effective_abi:?}"
+                ),
+                // Before the third one files can be cut short anywhere, which seccomp refuses who writes none.
+                counts: needs.scratch.is_some() && effective_abi < ABI::V3,
+            })
         }
         _ => None,
     })
