@@ -10,6 +10,9 @@ pub struct Scheduling {
     /// How many bytes of keys and values are kept, for each language model, of what guests have left: who begins
     /// with the same tokens need not evaluate them again. What was not used for the longest time goes first.
     pub prefixes: usize,
+    /// How many rows of models of tensors are computed at once, if computations wait and the first dimension of all
+    /// that the model takes and gives is open: those of several computations together. 1 is each for itself.
+    pub batch: usize,
 }
 
 impl Default for Scheduling {
@@ -18,6 +21,7 @@ impl Default for Scheduling {
             parallel: 8,
             queue: 1024,
             prefixes: 256 << 20,
+            batch: 1,
         }
     }
 }

@@ -8,7 +8,9 @@ mod tensors;
 use llm_wasi_host::backend::onnx::Onnx;
 use llm_wasi_host::backend::{Backend, DeviceKind, Encoding, ExecutionContext, Graph, Target};
 use llm_wasi_host::testing::{TinyOnnx, onnx_type};
-use llm_wasi_host::{ErrorCode, OutputDescription, Preload, Registry, Tensor, TensorType};
+use llm_wasi_host::{
+    ErrorCode, OutputDescription, Preload, Registry, Scheduling, Tensor, TensorType,
+};
 use std::path::Path;
 use std::sync::Arc;
 use tensors::*;
@@ -409,6 +411,55 @@ fn contexts_compute_beside_each_other() {
             });
         }
     });
+}
+
+#[test]
+fn contexts_that_wait_may_be_computed_together() {
+    if !is_here(&Onnx::new()) {
+        return;
+    }
+    let registry = Registry::with_default_backends()
+        .scheduling(Scheduling {
+            parallel: 1,
+            batch: 16,
+            ..Scheduling::default()
+        })
+        .build();
+    for (model, fits) in [
+        (double(), true),
+        // The sum of all rows: not what the model says of itself, and found out.
+        (
+            TinyOnnx::new()
+                .input("x", onnx_type::F32, &[-1, 3])
+                .node("ReduceSum", &["x"], &["y"])
+                .output("y", onnx_type::F32, &[-1, 1]),
+            false,
+        ),
+    ] {
+        let graph = registry
+            .load(vec![model.to_bytes()], Encoding::Onnx, Target::Cpu, None)
+            .unwrap_or_else(|error| panic!("{error}"));
+        std::thread::scope(|scope| {
+            for number in 1..=6_u8 {
+                let mut context = open(&graph);
+                scope.spawn(move || {
+                    for round in 0..50_u32 {
+                        let rows = 1 + round % 3;
+                        let row = [f32::from(number), 1.0, 2.0];
+                        let input = row.repeat(rows as usize);
+                        context.set_input(0, f32s(&[rows, 3], &input)).unwrap();
+                        context.compute().unwrap_or_else(|error| panic!("{error}"));
+                        let expected = if fits {
+                            input.iter().map(|x| 2.0 * x).collect()
+                        } else {
+                            vec![input.iter().sum::<f32>()]
+                        };
+                        assert_eq!(floats(&*context, 0), expected);
+                    }
+                });
+            }
+        });
+    }
 }
 
 #[test]

@@ -88,6 +88,10 @@ pub(crate) struct Opts {
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = size)]
     prefix_cache: usize,
 
+    /// How many rows of ONNX and OpenVINO models are computed together, if computations wait and the models take any number.
+    #[arg(long, value_name = "ROWS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    batch: u32,
+
     /// Serve figures for Prometheus at this address, such as 127.0.0.1:9464, under /metrics.
     #[arg(long, value_name = "ADDR")]
     metrics: Option<SocketAddr>,
@@ -260,6 +264,7 @@ impl Opts {
                 parallel: self.parallel as usize,
                 queue: self.queue,
                 prefixes: self.prefix_cache,
+                batch: self.batch as usize,
             })
             .instances(self.instances.min(self.parallel))
             .arg(program_name(input))

@@ -134,6 +134,7 @@ impl Backend for Isolated {
             parallel: request.scheduling.parallel,
             queue: request.scheduling.queue,
             prefixes: request.scheduling.prefixes,
+            batch: request.scheduling.batch,
             prompt_tokens: request.limits.prompt_tokens,
             options: request.limits.options,
             timings: request.metrics.takes_timings(),

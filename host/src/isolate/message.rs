@@ -82,6 +82,7 @@ pub(super) struct Load {
     pub(super) parallel: usize,
     pub(super) queue: usize,
     pub(super) prefixes: usize,
+    pub(super) batch: usize,
     pub(super) prompt_tokens: usize,
     pub(super) options: usize,
     /// Whether the time of phases is taken.

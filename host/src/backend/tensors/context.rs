@@ -1,10 +1,12 @@
 //! A context of a model of tensors: keeps inputs and outputs, and lets the library compute.
 
-use super::places::Places;
+use super::places::{Places, Turn};
 use super::port::Port;
+use super::request::{Outputs, Request, join, split};
 use crate::backend::{ExecutionContext, find_by_name, list, no_output_yet, no_such_output};
 use crate::{Bytes, Error, ErrorCode, OutputDescription, Scheduling, Tensor, TensorType};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What a model takes and gives.
 pub(in crate::backend) struct Signature {
@@ -14,6 +16,8 @@ pub(in crate::backend) struct Signature {
     output_names: Vec<String>,
     /// Of all contexts of the model.
     places: Places,
+    /// Whether inputs and outputs have rows, of which there may be any number.
+    by_rows: AtomicBool,
 }
 
 /// What computes: the part of a context that is the library's.
@@ -39,12 +43,12 @@ pub(in crate::backend) struct TensorContext<I> {
     infer: I,
     inputs: Vec<Option<Tensor>>,
     /// Empty before the first computation.
-    outputs: Vec<Option<Output>>,
+    outputs: Outputs,
 }
 
 /// An output of the last computation.
 #[derive(Default)]
-struct Output {
+pub(super) struct Output {
     dimensions: Vec<u32>,
     bytes: Bytes,
 }
@@ -63,7 +67,9 @@ impl Signature {
             });
         }
         let names = |ports: &[Port]| ports.iter().map(|port| port.name.clone()).collect();
+        let by_rows = inputs.iter().chain(&outputs).all(Port::has_rows);
         Ok(Self {
+            by_rows: AtomicBool::new(by_rows),
             input_names: names(&inputs),
             output_names: names(&outputs),
             inputs,
@@ -113,6 +119,64 @@ impl<I: Infer> TensorContext<I> {
     }
 }
 
+impl<I: Infer> TensorContext<I> {
+    /// Computes a request when it may run, with those like it that wait, or leaves that to another one.
+    fn compute_in_turn(&mut self, request: &Arc<Request>) -> Result<(), Error> {
+        let signature = self.signature.clone();
+        let mut place = match signature.places.enter(self.scheduling, request)? {
+            Turn::Compute(place) => place,
+            Turn::Done => {
+                let result = request.take_result().unwrap_or_else(|| {
+                    Err(Error::new(
+                        ErrorCode::RuntimeError,
+                        "the result of a computation with others is lost",
+                    ))
+                });
+                self.outputs = result?;
+                return Ok(());
+            }
+        };
+        if place.requests.len() > 1 {
+            if let Some(mut all) = self.compute_together(&place.requests) {
+                place.results = all.split_off(1);
+                self.outputs = all.remove(0)?;
+                return Ok(());
+            }
+            // What is wrong with one is not wrong with the others.
+            for request in &place.requests[1..] {
+                let mut outputs = Outputs::new();
+                let inputs = request.inputs();
+                let result = self
+                    .infer
+                    .infer(&inputs, &mut |views| keep(&mut outputs, views));
+                place.results.push(result.map(|()| outputs));
+            }
+        }
+        let outputs = &mut self.outputs;
+        self.infer
+            .infer(&request.inputs(), &mut |views| keep(outputs, views))
+    }
+
+    /// The results of all, unless they have to be computed each for itself.
+    fn compute_together(
+        &mut self,
+        requests: &[Arc<Request>],
+    ) -> Option<Vec<Result<Outputs, Error>>> {
+        let joined = join(requests).ok()?;
+        let inputs: Vec<_> = joined.iter().collect();
+        let mut all = None;
+        let result = self.infer.infer(&inputs, &mut |views| {
+            all = split(requests, views);
+            Ok(())
+        });
+        if result.is_ok() && all.is_none() {
+            tracing::debug!("a model's outputs have not the rows of its inputs");
+            self.signature.by_rows.store(false, Ordering::Relaxed);
+        }
+        result.ok().and(all)
+    }
+}
+
 impl<I: Infer> ExecutionContext for TensorContext<I> {
     fn take_input(&mut self, index: u32) -> Option<Tensor> {
         self.inputs.get_mut(usize::try_from(index).ok()?)?.take()
@@ -141,20 +205,21 @@ impl<I: Infer> ExecutionContext for TensorContext<I> {
     }
 
     fn compute(&mut self) -> Result<(), Error> {
-        let mut inputs = Vec::with_capacity(self.inputs.len());
-        for (index, input) in self.inputs.iter().enumerate() {
-            let Some(tensor) = input else {
-                let port = &self.signature.inputs[index];
-                let name = list(std::slice::from_ref(&port.name));
-                return Err(Error::invalid(format!(
-                    "input {index} {name} ({port}) is not set"
-                )));
-            };
-            inputs.push(tensor);
+        if let Some(index) = self.inputs.iter().position(Option::is_none) {
+            let port = &self.signature.inputs[index];
+            let name = list(std::slice::from_ref(&port.name));
+            return Err(Error::invalid(format!(
+                "input {index} {name} ({port}) is not set"
+            )));
         }
-        let outputs = &mut self.outputs;
-        let _place = self.signature.places.enter(self.scheduling)?;
-        self.infer.infer(&inputs, &mut |views| keep(outputs, views))
+        let inputs = self.inputs.iter_mut().filter_map(Option::take).collect();
+        let by_rows = self.scheduling.batch > 1 && self.signature.by_rows.load(Ordering::Relaxed);
+        let request = Request::new(inputs, by_rows);
+        let result = self.compute_in_turn(&request);
+        for (input, tensor) in self.inputs.iter_mut().zip(request.into_inputs()) {
+            *input = Some(tensor);
+        }
+        result
     }
 
     fn outputs(&self) -> u32 {
@@ -188,7 +253,7 @@ impl<I: Infer> ExecutionContext for TensorContext<I> {
 }
 
 /// Copies outputs from the library's memory, into the allocations of earlier ones that nobody else holds.
-fn keep(outputs: &mut Vec<Option<Output>>, views: &[Option<View<'_>>]) -> Result<(), Error> {
+pub(super) fn keep(outputs: &mut Outputs, views: &[Option<View<'_>>]) -> Result<(), Error> {
     outputs.resize_with(views.len(), Default::default);
     for (output, view) in outputs.iter_mut().zip(views) {
         let Some(view) = view else {
@@ -219,6 +284,7 @@ fn keep(outputs: &mut Vec<Option<Output>>, views: &[Option<View<'_>>]) -> Result
 mod tests {
     use super::super::port::{PortType, Size};
     use super::*;
+    use std::sync::Mutex;
 
     /// Gives its input twice, with an output of a foreign type between and one behind.
     struct Twice {
@@ -321,6 +387,132 @@ mod tests {
         assert_eq!(input, third_input);
         assert_ne!(output, third_output);
         assert_eq!(*held, b"again");
+    }
+
+    /// Adds one to each row of two bytes. A computation of one row waits until told; rows that begin with 9 fail.
+    #[derive(Clone, Default)]
+    struct Rows {
+        calls: Arc<Mutex<Vec<u32>>>,
+        goes_on: Arc<AtomicBool>,
+        adds_row: bool,
+    }
+
+    impl Infer for Rows {
+        fn infer(&mut self, inputs: &[&Tensor], done: &mut Done<'_>) -> Result<(), Error> {
+            let [input] = inputs else { unreachable!() };
+            self.calls.lock().unwrap().push(input.dimensions[0]);
+            while input.data == [0, 0] && !self.goes_on.load(Ordering::SeqCst) {
+                std::thread::yield_now();
+            }
+            if input.data.iter().step_by(2).any(|byte| *byte == 9) {
+                return Err(Error::invalid("nine"));
+            }
+            let mut bytes: Vec<_> = input.data.iter().map(|byte| byte + 1).collect();
+            let mut dimensions = input.dimensions.clone();
+            if self.adds_row {
+                dimensions[0] += 1;
+                bytes.extend([0, 0]);
+            }
+            done(&[
+                Some(View {
+                    dimensions,
+                    bytes: &bytes,
+                }),
+                None,
+            ])
+        }
+    }
+
+    /// Computes these while another computation runs; what each gives, and of how many rows each call of the library was.
+    fn compute_while_busy(
+        rows: &Rows,
+        inputs: &[&[u8]],
+    ) -> (Vec<Result<Vec<u8>, Error>>, Vec<u32>) {
+        let sizes = Some(vec![Size::new(-1, -1), Size::new(2, 2)]);
+        let port = |ty| Port {
+            name: "x".to_owned(),
+            ty,
+            dimensions: sizes.clone(),
+        };
+        let bytes = || port(PortType::Tensor(TensorType::U8));
+        let signature = Arc::new(
+            Signature::new(
+                vec![bytes()],
+                vec![bytes(), port(PortType::Other("bool".to_owned()))],
+            )
+            .unwrap(),
+        );
+        let scheduling = Scheduling {
+            parallel: 1,
+            batch: 8,
+            ..Scheduling::default()
+        };
+        let compute = |data: &[u8]| {
+            let mut context = TensorContext::new(signature.clone(), scheduling, rows.clone());
+            let input = Tensor {
+                dimensions: vec![u32::try_from(data.len() / 2).unwrap(), 2],
+                ty: TensorType::U8,
+                data: data.to_vec(),
+            };
+            context.set_input(0, input.clone()).unwrap();
+            let result = context.compute();
+            // It is there for the next computation.
+            assert_eq!(context.inputs, [Some(input)]);
+            result?;
+            let description = context.describe_output(0).unwrap();
+            let output = context.output(0).unwrap().to_vec();
+            assert_eq!(description.dimensions[0] as usize, output.len() / 2);
+            Ok(output)
+        };
+        std::thread::scope(|scope| {
+            let busy = scope.spawn(|| compute(&[0, 0]));
+            while rows.calls.lock().unwrap().is_empty() {
+                std::thread::yield_now();
+            }
+            let mut threads = Vec::new();
+            for (index, data) in inputs.iter().enumerate() {
+                threads.push(scope.spawn(|| compute(data)));
+                while signature.places.waiting() == index {
+                    std::thread::yield_now();
+                }
+            }
+            rows.goes_on.store(true, Ordering::SeqCst);
+            busy.join().unwrap().unwrap();
+            let results = threads.into_iter().map(|thread| thread.join().unwrap());
+            let results = results.collect();
+            (results, rows.calls.lock().unwrap()[1..].to_vec())
+        })
+    }
+
+    #[test]
+    fn what_waits_is_computed_together_and_each_gets_its_rows() {
+        let inputs: [&[u8]; 3] = [&[1, 2], &[3, 4, 5, 6], &[7, 8]];
+        let (results, calls) = compute_while_busy(&Rows::default(), &inputs);
+        let expected = [vec![2, 3], vec![4, 5, 6, 7], vec![8, 9]];
+        assert_eq!(results, expected.map(Ok));
+        assert_eq!(calls, [4]);
+    }
+
+    #[test]
+    fn a_failure_of_one_is_none_of_the_others() {
+        let inputs: [&[u8]; 3] = [&[1, 2], &[9, 9], &[7, 8]];
+        let (results, calls) = compute_while_busy(&Rows::default(), &inputs);
+        assert_eq!(results[0], Ok(vec![2, 3]));
+        assert_eq!(results[1].as_ref().unwrap_err().message, "nine");
+        assert_eq!(results[2], Ok(vec![8, 9]));
+        assert_eq!(calls, [3, 1, 1, 1]);
+    }
+
+    #[test]
+    fn a_model_whose_outputs_have_other_rows_computes_each_alone() {
+        let rows = Rows {
+            adds_row: true,
+            ..Rows::default()
+        };
+        let inputs: [&[u8]; 2] = [&[1, 2], &[3, 4]];
+        let (results, calls) = compute_while_busy(&rows, &inputs);
+        assert_eq!(results, [Ok(vec![2, 3, 0, 0]), Ok(vec![4, 5, 0, 0])]);
+        assert_eq!(calls, [2, 1, 1]);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! 2. [`options`] reads the configuration; [`models`] loads each model once.
 //! 3. [`port`] is what a model declares about an input or output.
 //! 4. [`context`] keeps inputs and outputs, and checks them before the library sees them; [`places`] limits how
-//!    many compute at once.
+//!    many compute at once, and has each [`request`] that waits computed together with others like it.
 
 pub(super) mod context;
 pub(super) mod library;
@@ -12,6 +12,7 @@ pub(super) mod models;
 pub(super) mod options;
 mod places;
 pub(super) mod port;
+mod request;
 
 use crate::{Error, ErrorCode};
 use std::panic::{AssertUnwindSafe, catch_unwind};

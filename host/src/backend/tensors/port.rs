@@ -55,6 +55,12 @@ impl Port {
         }
     }
 
+    /// Whether the first dimension may have any size.
+    pub(in crate::backend) fn has_rows(&self) -> bool {
+        let first = self.dimensions.as_ref().and_then(|sizes| sizes.first());
+        first.is_some_and(|size| size.min <= 1 && size.max.is_none())
+    }
+
     /// The failure for a type that `wasi:nn` does not have. `what` is `input` or `output`.
     pub(in crate::backend) fn unsupported(&self, what: &str, index: usize) -> Error {
         Error::new(

@@ -92,6 +92,7 @@ impl Served {
                 parallel: load.parallel,
                 queue: load.queue,
                 prefixes: load.prefixes,
+                batch: load.batch,
             },
             metrics: self.metrics.clone(),
         })?;
