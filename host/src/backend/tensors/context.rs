@@ -117,9 +117,7 @@ impl<I: Infer> TensorContext<I> {
             _ => Err(no_output_yet(index)),
         }
     }
-}
 
-impl<I: Infer> TensorContext<I> {
     /// Computes a request when it may run, with those like it that wait, or leaves that to another one.
     fn compute_in_turn(&mut self, request: &Arc<Request>) -> Result<(), Error> {
         let signature = self.signature.clone();

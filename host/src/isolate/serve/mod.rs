@@ -32,6 +32,8 @@ use std::time::Duration;
 const STACK: usize = 16 << 20;
 /// How many files are open that are no streams: libraries, models, devices.
 const OTHER_FILES: usize = 64;
+/// How many streams are served even so.
+const FEWEST: usize = 4;
 /// How long the host may not know what is counted.
 const UNTOLD: Duration = Duration::from_millis(100);
 
@@ -193,7 +195,7 @@ impl Streams {
         Self {
             served: Arc::default(),
             // One to read and one to write.
-            most: files.saturating_sub(OTHER_FILES) / 2,
+            most: (files.saturating_sub(OTHER_FILES) / 2).max(FEWEST),
         }
     }
 
