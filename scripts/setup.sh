@@ -22,7 +22,8 @@
 #   componentize-py  makes components of Python, as a program
 #   wac              wac, which composes components, as a program
 #   vulkan           what llama.cpp's Vulkan build takes, as a folder for VULKAN_SDK
-#   cuda             CUDA's compiler and libraries, 560 MB, as a folder for CUDA_PATH: for builds without NVIDIA's own toolkit
+#   cuda             CUDA's compiler and libraries, 560 MB, as a folder for CUDA_PATH and CUDA_LIBRARY_PATH: for builds
+#                    without NVIDIA's own toolkit
 #   vulkan-driver    Mesa's software driver, for machines without a GPU; prints its description file
 #
 # Each part but `build` and `ccache` prints the path of what it got on standard output. It comes as Python
