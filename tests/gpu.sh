@@ -57,15 +57,18 @@ def run(target):
     program = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     text, times = b"", []
     while piece := os.read(program.stdout.fileno(), 4096):
-        times.append(time.monotonic())
+        # The end of the line behind the text does not count.
+        if piece.strip(b"\n"):
+            times.append(time.monotonic())
         text += piece
     notes = program.stderr.read().decode()
     if program.wait() != 0:
         sys.exit(f"{target}: the program ended with {program.returncode}\n{notes}")
     metadata = [line for line in notes.splitlines() if line.startswith("[metadata] ")][-1]
     tokens = json.loads(metadata.removeprefix("[metadata] "))["output_tokens"]
-    # The last piece is the end of the line behind the text.
-    return text, (tokens - 1) / (times[-2] - times[0])
+    if len(times) < 2:
+        sys.exit(f"{target}: the text came at once: generate more tokens than {TOKENS} to measure")
+    return text, (tokens - 1) / (times[-1] - times[0])
 
 
 devices = json.loads(subprocess.check_output([llm_wasi, "devices", "--json"]))
