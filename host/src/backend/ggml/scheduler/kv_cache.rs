@@ -257,7 +257,12 @@ impl KvCache {
     fn move_in(&mut self, place: usize, prompt: &[LlamaToken], least: usize) -> Option<usize> {
         let (tokens, state) = self.prefixes.longest(prompt, least)?;
         let (tokens, state) = (tokens.to_vec(), state.clone());
-        self.replace(place, &state)?;
+        if self.replace(place, &state).is_none() {
+            // Its session seats itself again, and does not try the same once more.
+            let gone = self.prefixes.forget_last_used();
+            self.metrics.count(Figure::Evicted(gone as u64));
+            return None;
+        }
         let same = common(&tokens, prompt);
         self.sequences.get_mut(place)?.tokens = tokens;
         Some(same)

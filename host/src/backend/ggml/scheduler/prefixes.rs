@@ -85,6 +85,15 @@ impl<S> Prefixes<S> {
         Some((&found.tokens, &found.state))
     }
 
+    /// Gives up the one that was used last. Gives how many tokens have gone.
+    pub(super) fn forget_last_used(&mut self) -> usize {
+        let Some(last) = self.kept.pop_back() else {
+            return 0;
+        };
+        self.bytes -= last.bytes;
+        last.tokens.len()
+    }
+
     /// How many tokens they have.
     pub(super) fn tokens(&self) -> usize {
         self.kept.iter().map(|kept| kept.tokens.len()).sum()
@@ -124,6 +133,9 @@ mod tests {
         assert_eq!(longest(&mut prefixes, "Two", 2), None);
         assert_eq!(longest(&mut prefixes, "One", 0), Some('a'));
         assert_eq!(prefixes.tokens(), 8);
+        assert_eq!(prefixes.forget_last_used(), 3);
+        assert_eq!(longest(&mut prefixes, "One", 0), None);
+        assert_eq!(prefixes.add(tokens("Room"), 'd', 6), 0);
     }
 
     #[test]
