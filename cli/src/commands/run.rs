@@ -252,6 +252,15 @@ impl Opts {
         })
     }
 
+    fn scheduling(&self) -> Scheduling {
+        Scheduling {
+            parallel: self.parallel as usize,
+            queue: self.queue,
+            prefixes: self.prefix_cache,
+            batch: self.batch as usize,
+        }
+    }
+
     fn execute(
         &self,
         input: &Input,
@@ -260,12 +269,7 @@ impl Opts {
     ) -> Result<ExitCode, Failure> {
         let mut runner = Runner::builder()
             .limits(self.limits()?)
-            .scheduling(Scheduling {
-                parallel: self.parallel as usize,
-                queue: self.queue,
-                prefixes: self.prefix_cache,
-                batch: self.batch as usize,
-            })
+            .scheduling(self.scheduling())
             .instances(self.instances.min(self.parallel))
             .arg(program_name(input))
             .args(args)
@@ -420,6 +424,18 @@ mod tests {
         for wrong in ["", ":", "a:", ":b", ":readonly", "a::readonly"] {
             assert!(dir(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_defaults_of_what_models_share_are_those_of_the_library() {
+        use clap::Parser;
+        #[derive(Parser)]
+        struct Line {
+            #[command(flatten)]
+            opts: Opts,
+        }
+        let opts = Line::parse_from(["run", "app.wasm"]).opts;
+        assert_eq!(opts.scheduling(), Scheduling::default());
     }
 
     #[test]
