@@ -394,23 +394,7 @@ fn contexts_compute_beside_each_other() {
     if !is_here(&Onnx::new()) {
         return;
     }
-    let graph = load_tiny(&double());
-    std::thread::scope(|scope| {
-        for thread in 0..4_u8 {
-            let graph = &graph;
-            scope.spawn(move || {
-                let mut context = open(graph);
-                for round in 0..100_u8 {
-                    let value = f32::from(thread) * 1000.0 + f32::from(round);
-                    let rows = u32::from(round % 4);
-                    let input = f32s(&[rows, 3], &vec![value; 3 * rows as usize]);
-                    context.set_input(0, input).unwrap();
-                    context.compute().unwrap();
-                    assert_eq!(floats(&*context, 0), vec![2.0 * value; 3 * rows as usize]);
-                }
-            });
-        }
-    });
+    compute_beside_each_other(&load_tiny(&double()));
 }
 
 #[test]

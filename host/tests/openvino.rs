@@ -8,7 +8,9 @@ mod tensors;
 use llm_wasi_host::backend::openvino::OpenVino;
 use llm_wasi_host::backend::{Backend, DeviceKind, Encoding, Graph, Target};
 use llm_wasi_host::testing::{TinyIr, TinyOnnx, onnx_type};
-use llm_wasi_host::{Error, ErrorCode, OutputDescription, Preload, Registry, Tensor, TensorType};
+use llm_wasi_host::{
+    Error, ErrorCode, OutputDescription, Preload, Registry, Scheduling, Tensor, TensorType,
+};
 use std::path::Path;
 use std::sync::Arc;
 use tensors::*;
@@ -332,23 +334,22 @@ fn contexts_compute_beside_each_other() {
     if !is_here(&OpenVino::new()) {
         return;
     }
-    let graph = load_tiny(&double());
-    std::thread::scope(|scope| {
-        for thread in 0..4_u8 {
-            let graph = &graph;
-            scope.spawn(move || {
-                let mut context = open(graph);
-                for round in 0..100_u8 {
-                    let value = f32::from(thread) * 1000.0 + f32::from(round);
-                    let rows = u32::from(round % 4);
-                    let input = f32s(&[rows, 3], &vec![value; 3 * rows as usize]);
-                    context.set_input(0, input).unwrap();
-                    context.compute().unwrap();
-                    assert_eq!(floats(&*context, 0), vec![2.0 * value; 3 * rows as usize]);
-                }
-            });
-        }
-    });
+    compute_beside_each_other(&load_tiny(&double()));
+    // As well if those that wait are computed together.
+    let registry = Registry::with_default_backends()
+        .scheduling(Scheduling {
+            parallel: 1,
+            batch: 16,
+            ..Scheduling::default()
+        })
+        .build();
+    let graph = registry.load(
+        builders(&double()),
+        Encoding::OpenVino,
+        Target::Cpu,
+        Some(r#"{"threads": 1}"#),
+    );
+    compute_beside_each_other(&graph.unwrap_or_else(|error| panic!("{error}")));
 }
 
 /// A registry with the model at `paths` as `m`.

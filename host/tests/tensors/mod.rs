@@ -158,3 +158,22 @@ impl Mutations {
         bytes
     }
 }
+
+/// Several contexts of a model that doubles any number of rows of three, each on a thread.
+pub(crate) fn compute_beside_each_other(graph: &Arc<dyn Graph>) {
+    std::thread::scope(|scope| {
+        for thread in 0..4_u8 {
+            scope.spawn(move || {
+                let mut context = open(graph);
+                for round in 0..100_u8 {
+                    let value = f32::from(thread) * 1000.0 + f32::from(round);
+                    let rows = u32::from(round % 4);
+                    let input = f32s(&[rows, 3], &vec![value; 3 * rows as usize]);
+                    context.set_input(0, input).unwrap();
+                    context.compute().unwrap();
+                    assert_eq!(floats(&*context, 0), vec![2.0 * value; 3 * rows as usize]);
+                }
+            });
+        }
+    });
+}
