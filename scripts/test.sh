@@ -121,7 +121,7 @@ if VULKAN_SDK=$(scripts/setup.sh vulkan) && VK_DRIVER_FILES=$(scripts/setup.sh v
   # Mesa's software driver, which llama.cpp takes only when it is named, with its compiled shaders kept.
   suite "Vulkan and images" "^test result:" env PATH="$VULKAN_SDK/bin:$PATH" GGML_VK_VISIBLE_DEVICES=0 \
     MESA_SHADER_CACHE_DIR="$cache/shaders" \
-    cargo test --release --workspace --features llm-wasi-host/vulkan,llm-wasi-tests/images --no-fail-fast --test vulkan --test images
+    cargo test --release --workspace --features llm-wasi-host/vulkan,llm-wasi-tests/images --no-fail-fast --test gpu --test images
 elif [ "${CI:-}" = true ]; then
   count 0 1 "Vulkan and images"
 else

@@ -1,23 +1,32 @@
 #!/usr/bin/env bash
-# Runs the Vulkan build with SmolLM2 on this machine's GPU: the tests of host/tests/vulkan.rs, and a legacy
-# program on CPU and GPU, whose texts are compared and timed. Adds a row to docs/gpu.md.
+# Checks and measures this machine's GPU: the tests of host/tests/gpu.rs, those of ONNX Runtime where it has CUDA, a
+# legacy program with SmolLM2 on CPU and GPU, and the benchmarks of language models. Adds a row to docs/gpu.md.
 #
-# Usage: tests/gpu.sh [--print] [--tokens N]
-#   --print     shows the row and leaves docs/gpu.md alone
-#   --tokens N  generates N tokens instead of 256, for a device that is none, such as Mesa's software driver
+# Usage: tests/gpu.sh [--backend vulkan|cuda] [--print] [--tokens N] [--pack FOLDER]
+#   --backend B    the cargo feature to build with (vulkan)
+#   --print        shows the row and leaves docs/gpu.md alone
+#   --tokens N     generates N tokens instead of 256, and has the benchmarks be quick, for a device that is none,
+#                  such as Mesa's software driver
+#   --pack FOLDER  only builds, and puts all that it takes into the folder. FOLDER/run.sh does the rest on a
+#                  machine with a GPU, bash and python3, and prints the row
 #
-# It fails where llama.cpp finds no GPU.
+# It fails where llama.cpp finds no GPU. For ONNX models, LLM_WASI_ONNXRUNTIME names a library with CUDA
+# (pip install onnxruntime-gpu).
 set -euo pipefail
 source "$(dirname "$0")/../scripts/lib.sh"
 
-print=false
-tokens=256
+backend=vulkan print=false pack='' run=()
 while [ $# -gt 0 ]; do
   case $1 in
   --print) print=true ;;
-  --tokens)
+  --backend | --tokens | --pack)
+    [ $# -gt 1 ] || fail "expected a value after $1"
+    case $1 in
+    --backend) backend=$2 ;;
+    --tokens) run=(--tokens "$2") ;;
+    --pack) pack=$2 ;;
+    esac
     shift
-    tokens=${1:?expected a number after --tokens}
     ;;
   *)
     sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p;}' "$0" >&2
@@ -28,75 +37,44 @@ while [ $# -gt 0 ]; do
 done
 
 scripts/setup.sh build
-model=$(scripts/setup.sh model)
-VULKAN_SDK=$(scripts/setup.sh vulkan)
-export VULKAN_SDK PATH=$VULKAN_SDK/bin:$PATH CI=true LLM_WASI_SMOLLM2=$model
+case $backend in
+vulkan)
+  VULKAN_SDK=$(scripts/setup.sh vulkan)
+  export VULKAN_SDK PATH=$VULKAN_SDK/bin:$PATH
+  ;;
+cuda)
+  if [ -z "${CUDA_PATH:-}" ]; then
+    CUDA_PATH=$(scripts/setup.sh cuda)
+    export CUDA_PATH CUDA_LIBRARY_PATH=$CUDA_PATH PATH=$CUDA_PATH/bin:$PATH
+  fi
+  ;;
+*) fail "expected --backend vulkan or cuda, found $backend" ;;
+esac
+folder=${pack:-$target/gpu/$backend}
+mkdir -p "$folder"
 
-say "building llm-wasi and its tests with Vulkan"
-cargo build --release --workspace --bins --features llm-wasi/vulkan,llm-wasi/images
-llm_wasi=$target/release/llm-wasi
-"$llm_wasi" devices
-cargo test --release --workspace --features llm-wasi/vulkan,llm-wasi/images --test vulkan
+say "building llm-wasi, its tests and benchmarks with $backend"
+# Of the whole workspace: for a part of it Cargo builds llama.cpp again, with other features.
+with=(--release --workspace --features "llm-wasi/$backend,llm-wasi/images")
+cargo build "${with[@]}" --bins
+cargo test "${with[@]}" --no-run --test gpu --test onnx --message-format=json-render-diagnostics |
+  python3 tests/gpu/copy_tests.py "$folder"
+cp "$target/release/llm-wasi" "$target/release/llm-wasi-bench" tests/gpu/run.sh tests/gpu/measure.py \
+  fixtures/wasm/chat.wasm "$folder"
+cp "$(scripts/setup.sh model)" "$folder/model.gguf"
+cp "$(scripts/setup.sh orientation-onnx)" "$folder/orientation.onnx"
+if [ -n "$pack" ]; then
+  say "done: take $pack to a machine with a GPU, and start its run.sh there"
+  exit
+fi
+"$folder/run.sh" "${run[@]}"
+$print || python3 - "$folder/row.md" docs/gpu.md <<'PYTHON'
+import pathlib, sys
 
-say "SmolLM2 on CPU and GPU"
-python3 - "$llm_wasi" "$model" "$print" "$tokens" <<'PYTHON'
-"""Runs a program on both, and writes what it saw."""
-import json, os, pathlib, subprocess, sys, time
-
-llm_wasi, model, print_only = sys.argv[1], sys.argv[2], sys.argv[3] == "true"
-TOKENS = int(sys.argv[4])
-PROMPT = "<|im_start|>user\nTell me a long story about a lighthouse.<|im_end|>\n<|im_start|>assistant\n"
-
-
-def run(target):
-    """The text, and tokens per second after the first one."""
-    command = [
-        llm_wasi, "run", "--env", "temp=0", "--env", f"n_predict={TOKENS}", "--env", "ctx_size=1024",
-        "--nn-preload", f"default:GGML:{target}:{model}", "fixtures/wasm/chat.wasm", "default", PROMPT,
-    ]
-    program = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    text, times = b"", []
-    while piece := os.read(program.stdout.fileno(), 4096):
-        # The end of the line behind the text does not count.
-        if piece.strip(b"\n"):
-            times.append(time.monotonic())
-        text += piece
-    notes = program.stderr.read().decode()
-    if program.wait() != 0:
-        sys.exit(f"{target}: the program ended with {program.returncode}\n{notes}")
-    metadata = [line for line in notes.splitlines() if line.startswith("[metadata] ")][-1]
-    tokens = json.loads(metadata.removeprefix("[metadata] "))["output_tokens"]
-    if len(times) < 2:
-        sys.exit(f"{target}: the text came at once: generate more tokens than {TOKENS} to measure")
-    return text, (tokens - 1) / (times[-1] - times[0])
-
-
-devices = json.loads(subprocess.check_output([llm_wasi, "devices", "--json"]))
-llama = [backend for backend in devices["backends"] if "GGML" in backend["encodings"]][0]["devices"]
-gpu = [device for device in llama if "GPU" in device["kind"]]
-cpu = [device for device in llama if device["kind"] == "CPU"]
-if not gpu:
-    sys.exit("llama.cpp finds no GPU")
-run("GPU")  # compiles shaders, which the driver keeps
-best = {}
-for target in ["CPU", "GPU"] * 3:
-    text, rate = run(target)
-    known, fastest = best.get(target, (text, 0.0))
-    if known != text:
-        sys.exit(f"{target}: two runs gave different texts")
-    best[target] = (text, max(rate, fastest))
-same = os.path.commonprefix([best["CPU"][0], best["GPU"][0]])
-agree = "all" if best["CPU"][0] == best["GPU"][0] else f"the first {len(same.decode(errors='ignore'))} characters"
-row = (
-    f"| {gpu[0]['description']} | {cpu[0]['description']}, {os.cpu_count()} processors | "
-    f"{best['CPU'][1]:.0f} | {best['GPU'][1]:.0f} | {agree} |"
-)
-print(row)
-if not print_only:
-    page = pathlib.Path("docs/gpu.md")
-    text = page.read_text()
-    marker = "<!-- END measured -->"
-    if marker not in text:
-        sys.exit(f"{page} has no line {marker}")
-    page.write_text(text.replace(marker, f"{row}\n{marker}"))
+row, page = map(pathlib.Path, sys.argv[1:])
+text = page.read_text()
+marker = "<!-- END measured -->"
+if marker not in text:
+    sys.exit(f"{page} has no line {marker}")
+page.write_text(text.replace(marker, f"{row.read_text()}{marker}"))
 PYTHON

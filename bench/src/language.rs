@@ -5,18 +5,18 @@
 //! clock starts when it has set its prompt, which it tells on standard error, and each piece of its text is
 //! timed as it comes out. Every prompt begins with another letter: nothing is in the KV cache before.
 
+use crate::device::{Device, THREADS};
 use crate::measure::{Effort, median_ratio};
 use crate::table::{Table, Target};
 use anyhow::{Context, Result, ensure};
 use llama_cpp_2::context::params::LlamaContextParams;
 use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::model::LlamaModel;
-use llama_cpp_2::model::params::LlamaModelParams;
 use llama_cpp_2::sampling::LlamaSampler;
 use llm_wasi_componentize::{Options, Profile, componentize};
+use llm_wasi_host::Registry;
 use llm_wasi_host::backend::ggml::llama_backend;
 use llm_wasi_host::runner::Runner;
-use llm_wasi_host::{Preload, Registry};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -33,8 +33,6 @@ const GENERATED: usize = 128;
 const CONTEXT: u32 = 2048;
 const BATCH: u32 = 2048;
 const UBATCH: u32 = 512;
-/// One thread, since machines for measurements are shared.
-const THREADS: i32 = 1;
 
 /// The model, where there is one.
 pub(crate) fn model() -> Option<PathBuf> {
@@ -65,9 +63,8 @@ impl Run {
     }
 }
 
-pub(crate) fn tables(effort: &Effort, path: &Path) -> Result<Vec<Table>> {
-    let backend = llama_backend()?;
-    let model = LlamaModel::load_from_file(backend, path, &LlamaModelParams::default())?;
+pub(crate) fn tables(effort: &Effort, path: &Path, device: &Device) -> Result<Vec<Table>> {
+    let model = device.load(path)?;
     let prompt = prompt();
     let count = |text: &str| {
         let text = format!("A. {text}");
@@ -75,9 +72,8 @@ pub(crate) fn tables(effort: &Effort, path: &Path) -> Result<Vec<Table>> {
     };
     let tokens = count(&prompt);
 
-    let preload: Preload = format!("default:GGML:CPU:{}", path.display()).parse()?;
     let registry = Registry::with_default_backends()
-        .preload(preload.clone())
+        .preload(device.preload(path)?)
         .build();
     // The program's loads find the model in memory while this lives.
     let _loaded = registry.load_by_name("default", None)?;
@@ -155,7 +151,7 @@ pub(crate) fn tables(effort: &Effort, path: &Path) -> Result<Vec<Table>> {
     };
     let language = Table {
         title: format!(
-            "a language model: a prompt of {tokens} tokens, {GENERATED} generated, {THREADS} thread"
+            "a language model: a prompt of {tokens} tokens, {GENERATED} generated, {device}"
         ),
         columns: vec![
             "",
@@ -192,7 +188,7 @@ pub(crate) fn tables(effort: &Effort, path: &Path) -> Result<Vec<Table>> {
     };
     let first_token = Table {
         title: format!(
-            "the first token after a prompt of {} tokens",
+            "the first token after a prompt of {} tokens, {device}",
             count(SHORT_PROMPT)
         ),
         columns: vec!["", "best"],
@@ -232,7 +228,7 @@ fn again(registry: &Registry) -> Result<Table> {
 
 /// Loads a model and computes, for a process whose memory is measured.
 pub(crate) fn compute_alone(path: &Path) -> Result<()> {
-    let model = LlamaModel::load_from_file(llama_backend()?, path, &LlamaModelParams::default())?;
+    let model = Device::Cpu.load(path)?;
     alone(&model, &prompt(), GENERATED).map(|_| ())
 }
 

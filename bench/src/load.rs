@@ -1,6 +1,7 @@
 //! Many guests of one model: streaming programs beside llama.cpp's own batched decoding, what a prompt that was
 //! evaluated before saves, and what an instance costs.
 
+use crate::device::{Device, THREADS};
 use crate::language::{Times, prompt};
 use crate::measure::{Effort, median_ratio};
 use crate::table::{Table, Target};
@@ -8,13 +9,12 @@ use anyhow::{Context as _, Result, ensure};
 use llama_cpp_2::context::params::LlamaContextParams;
 use llama_cpp_2::llama_batch::LlamaBatch;
 use llama_cpp_2::model::LlamaModel;
-use llama_cpp_2::model::params::LlamaModelParams;
 use llama_cpp_2::sampling::LlamaSampler;
 use llama_cpp_2::token::LlamaToken;
 use llm_wasi_componentize::{Options, Profile, componentize};
 use llm_wasi_host::backend::ggml::llama_backend;
 use llm_wasi_host::runner::{Program, Runner};
-use llm_wasi_host::{Preload, Registry, Scheduling, Tensor};
+use llm_wasi_host::{Registry, Scheduling, Tensor};
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
@@ -30,8 +30,6 @@ const GENERATED: usize = 64;
 /// Tokens of the context of each.
 const CONTEXT: u32 = 256;
 const BATCH: u32 = 512;
-/// One thread, since machines for measurements are shared.
-const THREADS: i32 = 1;
 /// How many instances are made to see what one costs.
 const INSTANCES: usize = 200;
 
@@ -51,11 +49,10 @@ struct Guests {
 struct Text(Vec<Duration>);
 
 impl Guests {
-    fn new(path: &Path) -> Result<Self> {
+    fn new(path: &Path, device: &Device) -> Result<Self> {
         let most = GUESTS.into_iter().max().unwrap_or(1);
-        let preload: Preload = format!("default:GGML:CPU:{}", path.display()).parse()?;
         let registry = Registry::with_default_backends()
-            .preload(preload)
+            .preload(device.preload(path)?)
             .scheduling(Scheduling {
                 parallel: most,
                 ..Scheduling::default()
@@ -208,9 +205,9 @@ pub(crate) struct Load {
     pub(crate) contexts: Vec<Line>,
 }
 
-pub(crate) fn measure(effort: &Effort, path: &Path) -> Result<Load> {
-    let model = LlamaModel::load_from_file(llama_backend()?, path, &LlamaModelParams::default())?;
-    let guests = Guests::new(path)?;
+pub(crate) fn measure(effort: &Effort, path: &Path, device: &Device) -> Result<Load> {
+    let model = device.load(path)?;
+    let guests = Guests::new(path, device)?;
     let numbers = if effort.quick {
         &GUESTS[..3]
     } else {
@@ -293,7 +290,7 @@ pub(crate) fn measure(effort: &Effort, path: &Path) -> Result<Load> {
     }
     let load = Table {
         title: format!(
-            "streaming guests of one model, {GENERATED} tokens each, {THREADS} thread: (a) llama.cpp's batched \
+            "streaming guests of one model, {GENERATED} tokens each, {device}: (a) llama.cpp's batched \
              decoding, (b) guests"
         ),
         columns: vec![
@@ -310,8 +307,8 @@ pub(crate) fn measure(effort: &Effort, path: &Path) -> Result<Load> {
         rows,
         targets,
     };
-    let mut tables = vec![load, prefixes(path, effort)?, instances(&guests)?];
-    let (table, contexts) = contexts(path, effort)?;
+    let mut tables = vec![load, prefixes(path, device, effort)?, instances(&guests)?];
+    let (table, contexts) = contexts(path, device, effort)?;
     tables.push(table);
     Ok(Load {
         tables,
@@ -321,7 +318,7 @@ pub(crate) fn measure(effort: &Effort, path: &Path) -> Result<Load> {
 }
 
 /// The first token of the second turn of a conversation, with what the first one left and without.
-fn prefixes(path: &Path, effort: &Effort) -> Result<Table> {
+fn prefixes(path: &Path, device: &Device, effort: &Effort) -> Result<Table> {
     let text = prompt().repeat(3);
     let rounds = if effort.quick { 1 } else { 3 };
     let (mut with, mut without) = (f64::INFINITY, f64::INFINITY);
@@ -329,7 +326,7 @@ fn prefixes(path: &Path, effort: &Effort) -> Result<Table> {
     for _ in 0..rounds {
         for kept in [false, true] {
             let registry = Registry::with_default_backends()
-                .preload(format!("default:GGML:CPU:{}", path.display()).parse()?)
+                .preload(device.preload(path)?)
                 .build();
             let graph = registry.load_by_name(
                 "default",
@@ -433,9 +430,9 @@ fn resident() -> Result<u64> {
 }
 
 /// What a token costs when so many are before it.
-fn contexts(path: &Path, effort: &Effort) -> Result<(Table, Vec<Line>)> {
+fn contexts(path: &Path, device: &Device, effort: &Effort) -> Result<(Table, Vec<Line>)> {
     let registry = Registry::with_default_backends()
-        .preload(format!("default:GGML:CPU:{}", path.display()).parse()?)
+        .preload(device.preload(path)?)
         .build();
     let graph = registry.load_by_name(
         "default",

@@ -9,6 +9,7 @@
 mod bundle;
 mod contexts;
 mod cycle;
+mod device;
 mod encode;
 mod engine;
 mod guests;
@@ -27,6 +28,7 @@ mod tensors;
 
 use anyhow::Result;
 use clap::Parser;
+use device::Device;
 use serde_json::json;
 use std::path::PathBuf;
 use table::Table;
@@ -47,6 +49,9 @@ struct Arguments {
     /// Draw the figures under load, and those of large tensors, as SVG into this folder
     #[arg(long, value_name = "FOLDER")]
     plots: Option<PathBuf>,
+    /// Language models on the first GPU, both llama.cpp alone and programs: the tables `language` and `load`
+    #[arg(long, conflicts_with = "plots")]
+    gpu: bool,
     /// Only these tables
     #[arg(value_name = "TABLE")]
     only: Vec<Which>,
@@ -97,7 +102,15 @@ fn main() -> Result<()> {
     if let Some(backends) = &arguments.worker {
         return isolate::work(backends == "null");
     }
-    let wanted = |which| arguments.only.is_empty() || arguments.only.contains(&which);
+    let device = if arguments.gpu {
+        Device::gpu()?
+    } else {
+        Device::Cpu
+    };
+    let wanted = |which| match &arguments.only[..] {
+        [] => !arguments.gpu || matches!(which, Which::Language | Which::Load),
+        only => only.contains(&which),
+    };
     let effort = if arguments.quick {
         measure::Effort::QUICK
     } else {
@@ -145,7 +158,7 @@ fn main() -> Result<()> {
     match language::model() {
         Some(model) => {
             if wanted(Which::Language) {
-                for table in language::tables(&effort, &model)? {
+                for table in language::tables(&effort, &model, &device)? {
                     done(table);
                 }
             }
@@ -155,14 +168,16 @@ fn main() -> Result<()> {
                 }
             }
             if wanted(Which::Load) {
-                let load = load::measure(&effort, &model)?;
+                let load = load::measure(&effort, &model, &device)?;
                 for table in load.tables {
                     done(table);
                 }
-                let (table, sizes) = cycle::growth(&effort)?;
-                done(table);
-                if let Some(folder) = &arguments.plots {
-                    plot::draw_all(folder, &load.guests, &load.contexts, &sizes)?;
+                if !arguments.gpu {
+                    let (table, sizes) = cycle::growth(&effort)?;
+                    done(table);
+                    if let Some(folder) = &arguments.plots {
+                        plot::draw_all(folder, &load.guests, &load.contexts, &sizes)?;
+                    }
                 }
             }
             if wanted(Which::Memory) {

@@ -645,3 +645,70 @@ fn source_text_is_recognized() {
         assert_eq!(best, Some(label), "{}", labels[label]);
     }
 }
+
+/// Not a test, but what the worker of the next one runs.
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "the worker process of another test"]
+fn worker() {
+    let registry = Registry::with_default_backends().build();
+    eprintln!("{}", llm_wasi_host::isolate::serve(&registry).unwrap_err());
+}
+
+/// In this process and, for models that programs bring, in one of their own.
+#[test]
+#[ignore = "needs a GPU and ONNX Runtime with CUDA: `tests/gpu.sh` runs it where LLM_WASI_ONNXRUNTIME has CUDA"]
+fn cuda_computes_what_the_cpu_does() {
+    /// On GPUs that have it, CUDA multiplies numbers of 19 bits (TF32).
+    const TOLERANCE: f32 = 2e-3;
+    let devices = Onnx::new().devices().unwrap();
+    assert!(
+        devices.iter().any(|device| device.kind.is_gpu()),
+        "{devices:?}"
+    );
+    #[cfg(target_os = "linux")]
+    let registries = [
+        registry(),
+        Registry::with_default_backends()
+            .isolate(llm_wasi_host::isolate::Isolation::new([
+                "worker",
+                "--exact",
+                "--ignored",
+                "--nocapture",
+                "--test-threads=1",
+            ]))
+            .build(),
+    ];
+    #[cfg(not(target_os = "linux"))]
+    let registries = [registry()];
+    for (registry, (ty, elements)) in registries.iter().flat_map(|r| TYPES.map(|t| (r, t))) {
+        let number = onnx_type_of(ty);
+        let model = TinyOnnx::new()
+            .input("x", number, &[-1, 3])
+            .node_with("Cast", &["x"], &["y"], &[("to", onnx_type::F32)])
+            .output("y", onnx_type::F32, &[-1, 3]);
+        let graph = registry.load(vec![model.to_bytes()], Encoding::Onnx, Target::Gpu, None);
+        let mut context = open(&graph.unwrap_or_else(|error| panic!("{ty}: {error}")));
+        for rows in [2, 1, 0, 3] {
+            let data = elements.repeat(rows as usize);
+            context.set_input(0, tensor(ty, &[rows, 3], data)).unwrap();
+            let done = context.compute();
+            done.unwrap_or_else(|error| panic!("{ty}: {error}"));
+            let last = if ty == TensorType::U8 { 253.0 } else { -3.0 };
+            let expected = [1.0, 2.0, last].repeat(rows as usize);
+            assert_eq!(floats(&*context, 0), expected, "{ty}");
+        }
+    }
+    let path = path_of("LLM_WASI_ORIENTATION", "orientation-onnx").unwrap();
+    for registry in &registries {
+        let model = std::fs::read(&path).unwrap();
+        let scores = [Target::Cpu, Target::Gpu].map(|target| {
+            let graph = registry.load(vec![model.clone()], Encoding::Onnx, target, None);
+            let mut context = open(&graph.unwrap_or_else(|error| panic!("{target}: {error}")));
+            context.set_input(0, ones()).unwrap();
+            context.compute().unwrap();
+            floats(&*context, 0)
+        });
+        assert_close(&scores[1], &scores[0], TOLERANCE);
+    }
+}

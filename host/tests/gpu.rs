@@ -1,7 +1,9 @@
-//! llama.cpp on a GPU through Vulkan: the same tokens as on the CPU, and really on the GPU.
+//! llama.cpp on a GPU: the same tokens as on the CPU, and really on the GPU.
 //!
-//! `scripts/test.sh` runs this on Mesa's software driver; `tests/gpu.sh` on a real GPU. llama.cpp goes on
-//! with the CPU where it finds no GPU, so each test asserts that there is one.
+//! `scripts/test.sh` runs this with Vulkan on Mesa's software driver; `tests/gpu.sh` on a real GPU. llama.cpp
+//! goes on with the CPU where it finds no GPU, so each test asserts that there is one.
+
+#![cfg(any(feature = "vulkan", feature = "cuda", feature = "metal"))]
 
 use llm_wasi_host::backend::{Backend, Encoding, ExecutionContext, Graph, Target, ggml::Ggml};
 use llm_wasi_host::testing::TinyModel;
@@ -17,7 +19,7 @@ fn has_gpu() -> bool {
     let found = devices.iter().any(|device| device.kind.is_gpu());
     assert!(
         found || std::env::var_os("CI").is_none(),
-        "expected a GPU; set VK_DRIVER_FILES and GGML_VK_VISIBLE_DEVICES=0 for Mesa's software driver; \
+        "expected a GPU; set VK_DRIVER_FILES and GGML_VK_VISIBLE_DEVICES=0 for Mesa's software driver of Vulkan; \
          found {devices:?}"
     );
     if !found {
@@ -88,6 +90,26 @@ fn greedy_text_is_that_of_the_cpu() {
             assert_eq!(*text, model.continuation(last, 60), "{target}: {prompt}");
         }
     }
+}
+
+/// What computes together shares its batches, which GPUs compute otherwise than single tokens.
+#[test]
+fn programs_at_once_get_the_text_that_they_get_alone() {
+    if !has_gpu() {
+        return;
+    }
+    let model = TinyModel::new();
+    let graph = load(&model, Target::Gpu, GREEDY);
+    std::thread::scope(|scope| {
+        for prompt in ["a", "Hello", "one", "two", "three", "x", "y", "z"] {
+            let (graph, model) = (&graph, &model);
+            scope.spawn(move || {
+                let text = compute(graph, prompt).output(0).unwrap();
+                let last = prompt.bytes().last().unwrap();
+                assert_eq!(*text, model.continuation(last, 60), "{prompt}");
+            });
+        }
+    });
 }
 
 /// Not a test, but what the worker of the next one runs.
