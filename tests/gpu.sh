@@ -55,7 +55,7 @@ mkdir -p "$folder"
 
 say "building llm-wasi, its tests and benchmarks with $backend"
 # Of the whole workspace: for a part of it Cargo builds llama.cpp again, with other features.
-with=(--release --workspace --features "llm-wasi/$backend,llm-wasi/images")
+with=(--release --workspace --features "llm-wasi/$backend")
 cargo build "${with[@]}" --bins
 cargo test "${with[@]}" --no-run --test gpu --test onnx --message-format=json-render-diagnostics |
   python3 tests/gpu/copy_tests.py "$folder"

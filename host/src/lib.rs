@@ -22,6 +22,8 @@ mod bindings;
 pub mod calls;
 mod error;
 mod extension;
+#[cfg(any(feature = "onnx", target_os = "linux"))]
+mod external_data;
 mod figures;
 mod files;
 pub mod gguf;

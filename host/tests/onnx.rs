@@ -468,6 +468,11 @@ fn a_model_in_use_is_loaded_once() {
             .load_by_name("m", Some(r#"{"threads": 2}"#))
             .is_err()
     );
+    // With other data beside it, it is another model.
+    let data = folder.path().join("m.onnx_data");
+    std::fs::write(&data, "1").unwrap();
+    assert!(registry.load_by_name("m", None).is_err());
+    std::fs::remove_file(&data).unwrap();
     drop(first);
     let mut context = open(&second);
     drop(second);
@@ -644,6 +649,56 @@ fn source_text_is_recognized() {
         let best = (0..214).max_by(|a, b| labels[*a].total_cmp(&labels[*b]));
         assert_eq!(best, Some(label), "{}", labels[label]);
     }
+}
+
+/// Not a test, but the process that another one watches: no model was loaded there before.
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "the process of another test"]
+fn loads_the_library_and_then_a_model() {
+    let threads = || Path::new("/proc/self/task").read_dir().unwrap().count();
+    let before = threads();
+    Onnx::new().devices().unwrap();
+    let loaded = threads();
+    let model = double().to_bytes();
+    let _graph = registry()
+        .load(
+            vec![model],
+            Encoding::Onnx,
+            Target::Cpu,
+            Some(r#"{"threads": 3}"#),
+        )
+        .unwrap();
+    eprintln!("threads: {before} {loaded} {}", threads());
+}
+
+/// A worker process shuts itself in when it has loaded the library. Not every kernel does so for threads that are
+/// there already.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_library_starts_no_thread_before_a_model_is_loaded() {
+    if !is_here(&Onnx::new()) {
+        return;
+    }
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args([
+            "loads_the_library_and_then_a_model",
+            "--exact",
+            "--ignored",
+            "--nocapture",
+        ])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    let counts = text.lines().find_map(|line| line.split_once("threads: "));
+    let counts: Vec<usize> = counts
+        .unwrap_or_else(|| panic!("{text}"))
+        .1
+        .split_whitespace()
+        .map(|count| count.parse().unwrap())
+        .collect();
+    assert_eq!(counts[0], counts[1]);
+    assert!(counts[1] < counts[2], "{counts:?}");
 }
 
 /// Not a test, but what the worker of the next one runs.

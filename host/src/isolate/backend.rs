@@ -6,10 +6,11 @@ use super::supervisor::Supervisor;
 use super::{Isolation, NamedModels};
 use crate::Error;
 use crate::backend::{Backend, Device, Encoding, Graph, LoadRequest, Source, Target};
+use crate::external_data::external_data;
 use crate::gguf::Part;
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -168,32 +169,10 @@ fn readable(paths: &[PathBuf]) -> Vec<PathBuf> {
             let others = (1..=part.count.min(10_000)).filter(|number| *number != part.number);
             all.extend(others.map(|number| path.with_file_name(part.file(number))));
         } else if !name.ends_with(".gguf") && path.is_file() {
-            all.extend(beside(path, name));
+            all.extend(external_data(path));
         }
     }
     all
-}
-
-/// The data of `model.onnx` are in `model.onnx_data`, `model.onnx.data` or `model.data`, say, and those of
-/// `model.xml` in `model.bin`.
-fn beside(path: &Path, name: &str) -> Vec<PathBuf> {
-    let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
-    let belongs = |other: &str| {
-        let with_point = other
-            .strip_prefix(stem)
-            .is_some_and(|rest| rest.starts_with('.'));
-        other != name && (with_point || other.starts_with(name))
-    };
-    let folder = path.parent().map(Path::read_dir);
-    folder
-        .and_then(Result::ok)
-        .into_iter()
-        .flatten()
-        .filter_map(Result::ok)
-        .filter(|file| file.file_name().to_str().is_some_and(belongs))
-        .map(|file| file.path())
-        .filter(|path| path.is_file())
-        .collect()
 }
 
 #[cfg(test)]

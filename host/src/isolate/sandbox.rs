@@ -7,7 +7,7 @@
 //! | no other process, nothing that changes files | seccomp |
 //!
 //! It is entered when the backend's library is loaded, and before the model's first byte is read. Files that
-//! libraries load later are in their folders.
+//! libraries load later are in their folders, or in those of `LD_LIBRARY_PATH`.
 
 use super::syscalls;
 use crate::{Error, ErrorCode};
@@ -17,6 +17,7 @@ use landlock::{
     path_beneath_rules,
 };
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 /// What libraries read of the system, by everyone who has it: their own folders, and what the processor is.
@@ -40,13 +41,17 @@ const SYSTEM: [&str; 16] = [
 ];
 
 /// What drivers of GPUs read.
-const DRIVERS: [&str; 6] = [
+const DRIVERS: [&str; 10] = [
     "/etc/OpenCL",
     "/etc/vulkan",
+    "/opt/rocm",
+    "/proc/devices",
     "/proc/driver",
+    "/proc/modules",
     "/sys",
-    "/usr/share",
     "/usr/local/cuda",
+    "/usr/local/nvidia",
+    "/usr/share",
 ];
 
 /// Devices that everyone may have.
@@ -63,6 +68,8 @@ pub(super) struct Needs {
     pub(super) scratch: Option<PathBuf>,
     /// Whether a GPU computes.
     pub(super) gpu: bool,
+    /// How many threads the process had when no library was loaded.
+    pub(super) threads: usize,
 }
 
 /// Restricts this process for ever. Gives what the system cannot enforce; fails at that if `strict`.
@@ -114,19 +121,14 @@ fn restrict_files(needs: &Needs) -> Result<Option<Lack>, RulesetError> {
         .add_rules(path_beneath_rules(SYSTEM, read))?
         .add_rules(path_beneath_rules(drivers, read))?
         .add_rules(path_beneath_rules(libraries(), read))?
+        .add_rules(path_beneath_rules(search_path(), read))?
         .add_rules(path_beneath_rules(&needs.model, read))?
         .add_rules(path_beneath_rules(DEVICES, write))?
         .add_rules(path_beneath_rules(gpus, write | AccessFs::IoctlDev))?
         .add_rules(path_beneath_rules(&needs.scratch, scratch))?
         .all_threads(true)?
         .restrict_self()?;
-    let threads = threads();
-    if threads > 1 && !status.all_threads {
-        tracing::debug!(
-            "{} threads of libraries were there before Landlock",
-            threads - 1
-        );
-    }
+    let older = threads().saturating_sub(needs.threads);
     Ok(match (status.ruleset, status.landlock) {
         (RulesetStatus::NotEnforced, _) => Some(Lack {
             what: "files and TCP, by Landlock, which this kernel does not have or has switched off"
@@ -142,6 +144,14 @@ fn restrict_files(needs: &Needs) -> Result<Option<Lack>, RulesetError> {
                 counts: needs.scratch.is_some() && effective_abi < ABI::V3,
             })
         }
+        _ if older > 0 && !status.all_threads => Some(Lack {
+            what: format!(
+                "files and TCP for {older} threads that libraries had started before, by Landlock, which this kernel has \
+                 for all threads only from its version 8"
+            ),
+            // They read, but seccomp lets them neither write nor send.
+            counts: false,
+        }),
         _ => None,
     })
 }
@@ -163,6 +173,19 @@ fn libraries() -> BTreeSet<PathBuf> {
         .collect()
 }
 
+/// Where the loader looks for the libraries that others need, cuDNN's parts for example.
+fn search_path() -> Vec<PathBuf> {
+    let value = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
+    folders_in(&value)
+}
+
+fn folders_in(search_path: &OsStr) -> Vec<PathBuf> {
+    std::env::split_paths(search_path)
+        // The root is everything, and the working folder is anything.
+        .filter(|folder| folder.is_absolute() && folder.parent().is_some())
+        .collect()
+}
+
 fn gpus() -> Vec<PathBuf> {
     let devices = Path::new("/dev").read_dir().into_iter().flatten();
     let nvidia = devices
@@ -172,8 +195,29 @@ fn gpus() -> Vec<PathBuf> {
     nvidia.chain(GPUS.map(PathBuf::from)).collect()
 }
 
-fn threads() -> usize {
+/// How many threads the process has.
+pub(super) fn threads() -> usize {
     Path::new("/proc/self/task")
         .read_dir()
         .map_or(1, Iterator::count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_path_opens_neither_the_root_nor_the_working_folder() {
+        let folders = folders_in(OsStr::new(
+            "/opt/cudnn/lib::/:lib:.:/usr/local/nvidia/lib64",
+        ));
+        assert_eq!(
+            folders,
+            [
+                Path::new("/opt/cudnn/lib"),
+                Path::new("/usr/local/nvidia/lib64")
+            ]
+        );
+        assert!(folders_in(OsStr::new("")).is_empty());
+    }
 }

@@ -13,6 +13,7 @@ use super::tensors::guard;
 use super::tensors::models::Models;
 use super::tensors::options::Options;
 use super::{Backend, Device, Encoding, ExecutionContext, Graph, LoadRequest, Source};
+use crate::external_data::external_data;
 use crate::{Activity, Error, Scheduling};
 use session::{Model, Run};
 use std::path::{Path, PathBuf};
@@ -73,7 +74,12 @@ impl Backend for Onnx {
         let model = match source {
             Source::Files(paths) => {
                 let path = only_file(paths)?;
-                self.models.get_or_load(&[&path], target, options, || {
+                let data = external_data(&path);
+                let files: Vec<_> = [path.as_path()]
+                    .into_iter()
+                    .chain(data.iter().map(PathBuf::as_path))
+                    .collect();
+                self.models.get_or_load(&files, target, options, || {
                     guard(TITLE, || Model::from_file(&path, target, options))
                 })?
             }

@@ -29,41 +29,48 @@ const LIBRARY: Library = Library {
 
 /// The library, and what it can do.
 pub(super) struct Runtime {
-    pub(super) environment: Environment,
     pub(super) has_cuda: bool,
     path: PathBuf,
+    environment: OnceLock<Result<Environment, Error>>,
 }
 
 /// The library. The first call loads it; a failure stays one.
 pub(super) fn runtime() -> Result<&'static Runtime, Error> {
     static RUNTIME: OnceLock<Result<Runtime, Error>> = OnceLock::new();
-    RUNTIME.get_or_init(start).as_ref().map_err(Error::clone)
+    RUNTIME.get_or_init(load).as_ref().map_err(Error::clone)
 }
 
-fn start() -> Result<Runtime, Error> {
+fn load() -> Result<Runtime, Error> {
     // A library that is not what its name says makes `ort` panic.
-    let open = |path: &Path| guard(TITLE, || environment(path)).map_err(|error| error.message);
-    let (environment, path) = LIBRARY.open(open)?;
-    let has_cuda = CUDA::is_available().unwrap_or(false);
+    let open = |path: &Path| {
+        guard(TITLE, || {
+            ort::init_from(path).map_err(|error| wrong(&error.to_string()))?;
+            Ok(CUDA::is_available().unwrap_or(false))
+        })
+        .map_err(|error| error.message)
+    };
+    let (has_cuda, path) = LIBRARY.open(open)?;
     tracing::debug!(path = %path.display(), has_cuda, "loaded {TITLE}");
     Ok(Runtime {
-        environment,
         has_cuda,
         path,
+        environment: OnceLock::new(),
     })
 }
 
-fn environment(path: &Path) -> Result<Environment, Error> {
-    let wrong = |reason: String| Error::new(ErrorCode::RuntimeError, reason);
-    let environment = ort::init_from(path)
-        .map_err(|error| wrong(error.to_string()))?
+fn wrong(reason: &str) -> Error {
+    Error::new(ErrorCode::RuntimeError, reason)
+}
+
+fn environment() -> Result<Environment, Error> {
+    let environment = ort::init()
         .with_name("llm-wasi")
         .with_telemetry(false)
         .with_logger(Arc::new(|level, _, _, location, message| {
             log(level, location, message);
         }))
         .build()
-        .map_err(|error| wrong(error.message().to_owned()))?;
+        .map_err(|error| wrong(error.message()).context(TITLE))?;
     // What nobody wants to see should not be made in the first place.
     environment.set_log_level(if tracing::enabled!(target: LOG, tracing::Level::TRACE) {
         LogLevel::Verbose
@@ -88,6 +95,15 @@ fn log(level: LogLevel, location: &str, message: &str) {
 }
 
 impl Runtime {
+    /// What all models share. The first call makes it, and with it a thread: a worker process has shut itself in by
+    /// then.
+    pub(super) fn environment(&self) -> Result<&Environment, Error> {
+        self.environment
+            .get_or_init(|| guard(TITLE, environment))
+            .as_ref()
+            .map_err(Error::clone)
+    }
+
     pub(super) fn devices(&self) -> Vec<Device> {
         let device = |name: &str, kind| Device {
             name: name.to_owned(),

@@ -9,6 +9,7 @@ use crate::backend::tensors::options::Options;
 use crate::backend::tensors::port::{Port, PortType, Size};
 use crate::{Error, ErrorCode, Tensor, TensorType};
 use half::{bf16, f16};
+use ort::environment::Environment;
 use ort::ep::CUDA;
 use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session, SessionInputValue};
 use ort::value::{
@@ -81,9 +82,10 @@ fn open(
     target: Target,
     options: Options,
 ) -> Result<Session, Error> {
+    let environment = runtime.environment()?;
     let on_cpu =
-        || commit(runtime, origin, false, options).map_err(|error| unloadable(origin, &error));
-    let on_cuda = || commit(runtime, origin, true, options);
+        || commit(environment, origin, false, options).map_err(|error| unloadable(origin, &error));
+    let on_cuda = || commit(environment, origin, true, options);
     let devices = runtime.device_names();
     match target {
         Target::Cpu => on_cpu(),
@@ -117,12 +119,12 @@ fn open(
 }
 
 fn commit(
-    runtime: &Runtime,
+    environment: &Environment,
     origin: Origin<'_>,
     cuda: bool,
     options: Options,
 ) -> ort::Result<Session> {
-    let mut builder = Session::builder(&runtime.environment)?;
+    let mut builder = Session::builder(environment)?;
     if options.threads > 0 {
         builder = builder.with_intra_threads(options.threads.into())?;
     }

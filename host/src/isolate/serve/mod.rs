@@ -135,6 +135,7 @@ fn prepare(hello: &Hello, registry: &Registry) -> Welcome {
     if let Some(bytes) = hello.memory {
         limit(Resource::As, bytes).map_err(|error| failed("the memory limit", &error))?;
     }
+    let threads = sandbox::threads();
     // Loads the library. If there is none, loading the model says so.
     let devices = find(registry, &hello.backend)?
         .devices()
@@ -143,6 +144,7 @@ fn prepare(hello: &Hello, registry: &Registry) -> Welcome {
         model: hello.readable.iter().cloned().map(Into::into).collect(),
         scratch: hello.scratch.clone().map(Into::into),
         gpu: hello.target != Target::Cpu && devices.iter().any(|device| device.kind.is_gpu()),
+        threads,
     };
     sandbox::enter(&needs, hello.strict)
 }
