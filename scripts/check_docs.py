@@ -27,6 +27,22 @@ def without_fences(text):
     return re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)
 
 
+def fences(text):
+    """The first line of a block of code that is not closed, if there is one."""
+    opened = None
+    for number, line in enumerate(text.splitlines(), 1):
+        fence = re.match(r"[ >]*(`{3,})(.*)", line)
+        if not fence:
+            continue
+        if opened is None:
+            opened = number, fence[1]
+        elif len(fence[1]) >= len(opened[1]):
+            if fence[2].strip():
+                return opened[0]
+            opened = None
+    return opened and opened[0]
+
+
 def book(wrong):
     """The book's contents: every page once, and no page that is not there."""
     summary = (ROOT / "docs/SUMMARY.md").read_text()
@@ -68,6 +84,8 @@ def main():
     for document in documents:
         text = document.read_text()
         name = document.relative_to(ROOT)
+        if line := fences(text):
+            wrong.append(f"{name}:{line}: the block of code that begins here is not closed")
         prose = without_fences(text)
         for link in LINK.findall(prose):
             if re.match(r"[a-z]+:", link):

@@ -3,11 +3,11 @@
 use super::fixtures::fixture;
 use llm_wasi_componentize::{Options, componentize};
 use llm_wasi_host::testing::TinyModel;
-use std::path::Path;
 
 // ----------------------------------------------------------------------------------------------------
 use anyhow::Result;
 use llm_wasi_host::{NnView, Preload, Registry, add_to_linker};
+use std::path::Path;
 use wasmtime::component::{Component, Linker, ResourceTable};
 use wasmtime::{Engine, Store};
 use wasmtime_wasi::p2::bindings::sync::Command;
@@ -107,7 +107,7 @@ fn the_guide_shows_this_program() {
     let guide = std::fs::read_to_string(path).unwrap();
     let shown = guide
         .split_once("```rust\n")
-        .and_then(|(_, rest)| rest.split_once("\n```"))
+        .and_then(|(_, rest)| rest.split_once("\n```\n"))
         .map(|(text, _)| text)
         .unwrap();
     if shown != program && std::env::var_os("BLESS").is_some() {
