@@ -76,5 +76,6 @@ text = page.read_text()
 marker = "<!-- END measured -->"
 if marker not in text:
     sys.exit(f"{page} has no line {marker}")
+text = text.replace("No GPU has been measured yet.\n\n", "")
 page.write_text(text.replace(marker, f"{row.read_text()}{marker}"))
 PYTHON

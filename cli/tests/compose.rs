@@ -50,6 +50,14 @@ fn an_app_becomes_one_component_that_runs() {
 }
 
 #[test]
+fn an_app_without_its_engine_is_told_how_to_get_one() {
+    let (folder, _, preload) = folder();
+    let told = folder.fail(&["run", "--nn-preload", preload, ASK, "Hello"]);
+    assert!(told.contains("imports instance `llm-wasi:llm/"), "{told}");
+    assert!(told.contains("llm-wasi compose"), "{told}");
+}
+
+#[test]
 fn another_configuration_changes_neither_engine_nor_app() {
     let (folder, model, preload) = folder();
     for tokens in [3, 20] {

@@ -99,7 +99,10 @@ fn limits_are_listed_and_wrong_ones_named() {
         assert_eq!(output.status.code(), Some(2), "{limit}");
         text(&output.stderr)
     };
-    let help = told("help");
+    // As `--help` does, without a program.
+    let help = folder.run(&["run", "--limit", "help"]);
+    assert!(help.status.success());
+    let help = text(&help.stdout);
     assert!(
         help.contains("compute-time") && help.contains("4GiB"),
         "{help}"

@@ -20,6 +20,8 @@ use std::cell::RefCell;
 const CONTEXT_LENGTH: u32 = 4096;
 /// The longest context that can be asked for.
 const MAX_CONTEXT_LENGTH: u32 = 1 << 24;
+/// What a context's length is a multiple of.
+const CONTEXT_STEP: u32 = 256;
 /// How many contexts wait for the next request. Each holds a KV cache.
 const POOL: usize = 1;
 
@@ -59,7 +61,10 @@ impl Model {
         // The trained length is known only when the model is loaded; contexts take the option.
         let loaded = Loaded::new(&name, "{}")?;
         let trained = loaded.description.context_length;
-        let context_length = asked.unwrap_or(CONTEXT_LENGTH.min(trained.max(1)));
+        // Contexts are as long as llama.cpp makes them.
+        let context_length = asked
+            .unwrap_or(CONTEXT_LENGTH.min(trained.max(1)))
+            .next_multiple_of(CONTEXT_STEP);
         let description = &loaded.description;
         let source = description.chat_template.as_deref().unwrap_or(CHATML);
         let template = Template::new(source, &description.begin_of_text, &description.end_of_text)

@@ -20,6 +20,8 @@ pub(crate) enum Figure {
     FirstToken(Duration),
     /// Time that a phase took.
     Spent(Phase, Duration),
+    /// A call that exceeded a limit of its guest.
+    Refused,
     /// By how many more computations run and wait, and tokens are kept.
     Scheduler([i64; 3]),
 }

@@ -315,6 +315,7 @@ impl Metrics {
             cached_tokens,
             generated_tokens,
             evicted_tokens,
+            refused,
             running,
             waiting,
             kept_tokens,
@@ -341,6 +342,7 @@ impl Metrics {
                 batch_seconds.observe(took.as_secs_f64());
             }
             Figure::Generated => drop(generated_tokens.inc()),
+            Figure::Refused => drop(refused.inc()),
             Figure::FirstToken(took) => first_token_seconds.observe(took.as_secs_f64()),
             Figure::Spent(phase, time) => {
                 let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);

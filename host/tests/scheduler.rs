@@ -455,4 +455,12 @@ fn limits_of_prompts_and_options() {
         .unwrap();
     assert_eq!(error.code, ErrorCode::TooLarge);
     assert!(error.message.contains("limit `options`"), "{error}");
+    assert!(
+        registry
+            .metrics()
+            .encode()
+            .contains("llm_wasi_refused_total 3"),
+        "{}",
+        registry.metrics().encode()
+    );
 }

@@ -67,7 +67,8 @@ pub(crate) struct Opts {
     #[arg(long, value_name = "N")]
     n_predict: Option<u32>,
 
-    /// Set another option of the backend; may be repeated. The command `/set` lists them.
+    /// Set another option of the backend; may be repeated. docs/options.md has them all; the
+    /// command `/set` lists those that can change in a conversation.
     #[arg(long, value_name = "OPTION=VALUE", value_parser = option)]
     set: Vec<(String, Value)>,
 

@@ -9,13 +9,15 @@ use crate::isolation::IsolationArgs;
 use crate::serving::{instances, metrics, timings};
 use crate::wasmedge::WasmEdgeArgs;
 use crate::{bundles, models, progress};
-use clap::Args;
+use clap::builder::TypedValueParser;
+use clap::error::ErrorKind;
+use clap::{Arg, Args, Command};
 use llm_wasi_bundle::Bundle;
 use llm_wasi_bundle::sign::TrustedKey;
 use llm_wasi_componentize::{Entry, Kind, Options, componentize};
 use llm_wasi_host::runner::{Ended, Runner};
 use llm_wasi_host::{Limits, Preload, Scheduling, parse_bytes};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -27,6 +29,9 @@ const PAGE: usize = 64 << 10;
 
 /// The exit status for a program that traps: as in WasmEdge and Wasmtime, that of a process that aborts.
 const TRAPPED: u8 = 134;
+
+/// How an import begins that only an engine has.
+const ENGINES: &str = "imports instance `llm-wasi:llm/";
 
 /// Run a program with real models.
 ///
@@ -66,7 +71,7 @@ pub(crate) struct Opts {
     time_limit: u64,
 
     /// Set a limit of each program; may be repeated. `--limit help` lists them with their defaults.
-    #[arg(long = "limit", value_name = "NAME=VALUE", value_parser = limit)]
+    #[arg(long = "limit", value_name = "NAME=VALUE", value_parser = LimitParser)]
     limits: Vec<(String, String)>,
 
     /// Run the program so many times in this one process, over the same models.
@@ -175,17 +180,35 @@ fn env(text: &str) -> Result<(String, String), String> {
     Ok((key.to_string(), value))
 }
 
-fn limit(text: &str) -> Result<(String, String), String> {
-    if text == "help" {
-        let lines: Vec<_> = Limits::default()
-            .describe()
-            .map(|(name, value, what)| format!("  {name:<16} {value:<9} {what}"))
-            .collect();
-        return Err(format!(
-            "the limits, their defaults and what they limit:\n\n{}",
-            lines.join("\n")
-        ));
+/// Of `--limit`; the value `help` shows what there is, as `--help` does.
+#[derive(Clone)]
+struct LimitParser;
+
+impl TypedValueParser for LimitParser {
+    type Value = (String, String);
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        argument: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<Self::Value, clap::Error> {
+        if value == "help" {
+            return Err(clap::Error::raw(ErrorKind::DisplayHelp, limits_help()));
+        }
+        limit.parse_ref(command, argument, value)
     }
+}
+
+fn limits_help() -> String {
+    let lines: String = Limits::default()
+        .describe()
+        .map(|(name, value, what)| format!("  {name:<16} {value:<9} {what}\n"))
+        .collect();
+    format!("The limits, their defaults and what they limit:\n\n{lines}")
+}
+
+fn limit(text: &str) -> Result<(String, String), String> {
     let (name, value) = text
         .split_once('=')
         .ok_or("expected NAME=VALUE; `--limit help` lists the names")?;
@@ -326,26 +349,28 @@ impl Opts {
         if self.timings {
             timings::print(runner.registry().metrics(), started.elapsed());
         }
-        let code =
-            code.map_err(|error| {
-                let failure = failed(
-                    &error,
-                    "RUST_LOG=debug shows what the host told the program",
-                );
-                let who = match self.instances {
-                    1 => input.to_string(),
-                    // Its number is what was said of the error last.
-                    _ => format!("{input}, {error}"),
-                };
-                match error.downcast_ref() {
-                    Some(Ended::Trapped) => failure.status(TRAPPED),
-                    Some(ended @ Ended::TimedOut(_)) => Failure::new(format!("{who}: {ended}"))
-                        .next_step("set a larger --time-limit"),
-                    Some(ended @ Ended::OutOfFuel(_)) => Failure::new(format!("{who}: {ended}"))
-                        .next_step("set a larger --limit fuel=N"),
-                    None => failure,
+        let code = code.map_err(|error| {
+            let next_step = if format!("{error:#}").contains(ENGINES) {
+                "give the app its engine with `llm-wasi compose`, and run what that writes"
+            } else {
+                "RUST_LOG=debug shows what the host told the program"
+            };
+            let failure = failed(&error, next_step);
+            let who = match self.instances {
+                1 => input.to_string(),
+                // Its number is what was said of the error last.
+                _ => format!("{input}, {error}"),
+            };
+            match error.downcast_ref() {
+                Some(Ended::Trapped) => failure.status(TRAPPED),
+                Some(ended @ Ended::TimedOut(_)) => Failure::new(format!("{who}: {ended}"))
+                    .next_step("set a larger --time-limit or --limit time"),
+                Some(ended @ Ended::OutOfFuel(_)) => {
+                    Failure::new(format!("{who}: {ended}")).next_step("set a larger --limit fuel=N")
                 }
-            })?;
+                None => failure,
+            }
+        })?;
         // What the system cannot say is at least no success.
         Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
     }

@@ -11,6 +11,9 @@ const NAMES: [&str; 5] = [
     "TZ",
 ];
 
+/// Of those below, what only the host may know.
+const SECRETS: [&str; 1] = ["LLM_WASI_KEY_PASSWORD"];
+
 /// What the names of others begin with.
 const PREFIXES: [&str; 21] = [
     "CUDA_",
@@ -45,7 +48,9 @@ pub(super) fn of_worker(
 
 fn is_passed(name: &OsStr) -> bool {
     name.to_str().is_some_and(|name| {
-        NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        let is_known =
+            NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+        is_known && !SECRETS.contains(&name)
     })
 }
 
@@ -66,6 +71,7 @@ mod tests {
         for name in [
             "AWS_SECRET_ACCESS_KEY",
             "HF_TOKEN",
+            "LLM_WASI_KEY_PASSWORD",
             "HOME",
             "PATH",
             "LANGUISH",

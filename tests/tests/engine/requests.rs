@@ -66,7 +66,8 @@ fn a_full_context_ends_text_and_fails_a_format() {
     let model = TinyModel::new();
     let (_folder, registry) = tiny(&model);
     let mut llm = Llm::new(registry);
-    let handle = llm.open(None, Some(256)).unwrap();
+    let handle = llm.open(None, Some(100)).unwrap();
+    assert_eq!(llm.info(handle).context_length, 256);
     let asked = Options {
         limits: Some(limits(100_000)),
         ..options()

@@ -196,13 +196,14 @@ impl Context {
         let most = self.origin.most_prompt_tokens;
         let _time = metrics.time(Phase::Prefill);
         let (prompt, session) = self.prepare().await?;
-        if prompt.tokens() > most {
+        let found = prompt.tokens();
+        if found > most {
+            self.origin.note_excess("prompt-tokens", most, found);
             return Err(Error::new(
                 ErrorCode::PromptTooLong,
                 format!(
-                    "expected a prompt of at most {most} tokens, found {}: the host can set a larger \
-                     limit `prompt-tokens`",
-                    prompt.tokens()
+                    "expected a prompt of at most {most} tokens, found {found}: the host can set a larger \
+                     limit `prompt-tokens`"
                 ),
             ));
         }
@@ -393,10 +394,12 @@ impl ExecutionContext for Context {
             1 => {
                 let (most, found) = (self.origin.most_options, tensor.data.len());
                 if found > most {
+                    self.origin.note_excess("options", most, found);
                     return Err(Error::new(
                         ErrorCode::TooLarge,
                         format!(
-                            "expected options (input 1) of at most {most} bytes, found {found}"
+                            "expected options (input 1) of at most {most} bytes, found {found}: the host can \
+                             set a larger limit `options`"
                         ),
                     ));
                 }

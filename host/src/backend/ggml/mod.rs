@@ -132,6 +132,7 @@ impl Backend for Ggml {
             guest: request.guest,
             most_prompt_tokens: request.limits.prompt_tokens,
             most_options: request.limits.options,
+            is_excess_told: Arc::default(),
             scheduling: request.scheduling,
             metrics: request.metrics,
             #[cfg(feature = "images")]

@@ -7,6 +7,7 @@ use super::scheduler::{Scheduler, Schedulers};
 use super::session::Settings;
 use super::{llama_backend, log};
 use crate::backend::Target;
+use crate::figures::Figure;
 use crate::gguf::{Gguf, Part};
 use crate::metrics::Metrics;
 use crate::{Activity, Error, Monitor, Scheduling};
@@ -14,6 +15,7 @@ use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::model::params::LlamaModelParams;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::SystemTime;
 use tempfile::TempPath;
@@ -83,10 +85,25 @@ pub(super) struct Origin {
     /// Limits of that guest, as in [`Limits`](crate::Limits).
     pub(super) most_prompt_tokens: usize,
     pub(super) most_options: usize,
+    /// Whether the log knows that one was exceeded.
+    pub(super) is_excess_told: Arc<AtomicBool>,
     pub(super) scheduling: Scheduling,
     pub(super) metrics: Metrics,
     #[cfg(feature = "images")]
     pub(super) images: super::images::Source,
+}
+
+impl Origin {
+    /// Counts that the guest exceeded a limit, and logs the first time for each graph.
+    pub(super) fn note_excess(&self, limit: &str, most: usize, found: usize) {
+        self.metrics.count(Figure::Refused);
+        if !self.is_excess_told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                guest = self.guest,
+                "limit `{limit}`: at most {most}, found {found}"
+            );
+        }
+    }
 }
 
 impl Loaded {
