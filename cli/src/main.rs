@@ -130,12 +130,22 @@ fn log(verbose: u8, command: &Command) {
         2 => "debug",
         _ => "trace",
     };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let asked = std::env::var("RUST_LOG").unwrap_or_default();
+    let filter = match asked.trim() {
+        "" => Ok(EnvFilter::new(default)),
+        asked => EnvFilter::try_new(asked),
+    };
+    let wrong = filter.as_ref().err().map(ToString::to_string);
+    let filter = filter.unwrap_or_else(|_| EnvFilter::new(default));
     let color = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(progress::log)
         .with_ansi(color)
         .without_time()
+        .log_internal_errors(false)
         .init();
+    if let Some(wrong) = wrong {
+        tracing::warn!("RUST_LOG: expected TARGET=LEVEL or a level, found `{asked}` ({wrong})");
+    }
 }

@@ -4,7 +4,7 @@ use crate::failure::Failure;
 use crate::text::write_out;
 use clap::Args;
 use std::fs::{File, OpenOptions, Permissions};
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
@@ -72,8 +72,11 @@ impl Output {
 
 /// The failure to write a result.
 pub(crate) fn unwritable(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::new(format!("cannot write {}", path.display()))
-        .cause(error)
+    let failure = Failure::new(format!("cannot write {}", path.display())).cause(error);
+    if error.kind() == ErrorKind::StorageFull {
+        return failure.next_step("make room there, or choose another -o; nothing was changed");
+    }
+    failure
         .expected("a path in a folder that is there and can be written to")
         .next_step("make the folder or its permissions, or choose another -o; nothing was changed")
 }

@@ -29,7 +29,7 @@ pub(crate) fn clear() {
     screen().clear();
 }
 
-/// Standard error for the log.
+/// Standard error for the log. What cannot be written there is lost: that is no reason for a program to end.
 pub(crate) fn log() -> impl Write {
     Log
 }
@@ -39,11 +39,12 @@ struct Log;
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         clear();
-        std::io::stderr().write(bytes)
+        let _ = std::io::stderr().write_all(bytes);
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
-        std::io::stderr().flush()
+        Ok(())
     }
 }
 

@@ -91,6 +91,29 @@ fn an_instance_that_never_ends_does_not_hold_up_the_others() {
     assert!(told.contains("has not ended within 300 ms"), "{told}");
 }
 
+/// Instances execute something before they are programs.
+#[test]
+fn fuel_that_is_used_up_at_once_is_told_as_that() {
+    let folder = folder();
+    let told = folder.fail(&run(&["--limit", "fuel=1"]));
+    assert!(told.contains("has used up its 1 units of fuel"), "{told}");
+    assert!(told.contains("set a larger --limit fuel=N"), "{told}");
+}
+
+#[test]
+fn a_program_without_a_memory_that_is_exported_is_told_so() {
+    let folder = folder();
+    for memory in ["", "(memory 1)"] {
+        folder.write(
+            "start.wat",
+            format!("(module {memory} (func (export \"_start\")))"),
+        );
+        let told = folder.fail(&["run", "start.wat"]);
+        assert!(told.contains("there is nothing to run"), "{told}");
+        assert!(told.contains("exports `_start` and its memory"), "{told}");
+    }
+}
+
 #[test]
 fn limits_are_listed_and_wrong_ones_named() {
     let folder = folder();

@@ -3,6 +3,7 @@
 //! llama.cpp says only "null result" of a bad file, and was not made for hostile ones. This walks the
 //! header with every length checked against the file's size, and says what is wrong and where.
 
+mod blocks;
 mod header;
 mod hyperparameters;
 mod memory;

@@ -370,16 +370,20 @@ fn check_files(preload: &Preload) -> Result<(), Error> {
         ));
     }
     for path in paths {
-        if let Err(error) = std::fs::metadata(path) {
-            return Err(Error::new(
-                ErrorCode::ModelNotFound,
-                format!(
-                    "model `{name}`: expected a file at {}, found none to read ({error}): check the \
-                     path given to --nn-preload",
-                    path.display()
-                ),
-            ));
-        }
+        let found = match std::fs::metadata(path) {
+            Ok(found) if found.is_file() || found.is_dir() => continue,
+            // To open a pipe is to wait for who writes to it.
+            Ok(_) => "a pipe or a device".to_owned(),
+            Err(error) => format!("none to read ({error})"),
+        };
+        return Err(Error::new(
+            ErrorCode::ModelNotFound,
+            format!(
+                "model `{name}`: expected a file at {}, found {found}: check the path given to \
+                 --nn-preload",
+                path.display()
+            ),
+        ));
     }
     Ok(())
 }

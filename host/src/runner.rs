@@ -314,16 +314,24 @@ impl Instance {
                 if let Some(exit) = error.downcast_ref::<I32Exit>() {
                     return Ok(exit.0);
                 }
-                if let Some(ended) = error.downcast_ref::<Ended>() {
-                    return Err((*ended).into());
+                match limit_of(&error, self.fuel) {
+                    Some(ended @ Ended::TimedOut(_)) => Err(ended.into()),
+                    Some(ended) => Err(anyhow::Error::from(error).context(ended)),
+                    None => Err(anyhow::Error::from(error).context(Ended::Trapped)),
                 }
-                let ended = match (error.downcast_ref::<Trap>(), self.fuel) {
-                    (Some(Trap::OutOfFuel), Some(fuel)) => Ended::OutOfFuel(fuel),
-                    _ => Ended::Trapped,
-                };
-                Err(anyhow::Error::from(error).context(ended))
             }
         }
+    }
+}
+
+/// The limit that has ended a program, if it was one.
+fn limit_of(error: &wasmtime::Error, fuel: Option<u64>) -> Option<Ended> {
+    if let Some(ended) = error.downcast_ref::<Ended>() {
+        return Some(*ended);
+    }
+    match (error.downcast_ref::<Trap>(), fuel) {
+        (Some(Trap::OutOfFuel), Some(fuel)) => Some(Ended::OutOfFuel(fuel)),
+        _ => None,
     }
 }
 
@@ -454,8 +462,10 @@ impl Runner {
             .command
             .instantiate_async(&mut store)
             .await
-            .map_err(anyhow::Error::from)
-            .context("the program cannot be instantiated")?;
+            .map_err(|error| match limit_of(&error, self.limits.fuel) {
+                Some(ended) => ended.into(),
+                None => anyhow::Error::from(error).context("the program cannot be instantiated"),
+            })?;
         Ok(Instance {
             store,
             command,

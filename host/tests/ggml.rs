@@ -689,7 +689,7 @@ fn broken_models_are_errors_that_say_why() {
         (
             "data",
             good[..good.len() - 100].to_vec(),
-            "llama.cpp cannot load",
+            "the file ends inside the tensors' data",
         ),
         (
             "counts",

@@ -46,6 +46,23 @@ fn parts_of_a_split_model_have_the_whole_together() {
     assert_eq!(parts[2].number("split.count"), Some(3));
 }
 
+#[test]
+fn a_file_that_is_cut_short_is_refused_wherever_that_is() {
+    let whole = TinyModel::new().to_gguf();
+    let data = usize::try_from(read(&whole).end).unwrap();
+    // Anywhere in the header, anywhere in the data, and where only a byte is missing.
+    let lengths = (0..data)
+        .step_by(7)
+        .chain((data..whole.len()).step_by(1009));
+    for length in lengths.chain([whole.len() - 1]) {
+        let read = Gguf::read(Cursor::new(&whole[..length]), length as u64);
+        assert!(read.is_err(), "{length} of {} bytes", whole.len());
+    }
+    let error = Gguf::read(Cursor::new(&whole), whole.len() as u64 - 1).unwrap_err();
+    let expected = format!("it has {} bytes of {}", whole.len() - 1, whole.len());
+    assert!(error.to_string().contains(&expected), "{error}");
+}
+
 /// llama.cpp would end the process.
 #[test]
 fn an_epsilon_is_not_negative() {

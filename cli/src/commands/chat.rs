@@ -7,7 +7,10 @@
 //! 2. The guest becomes a component and gets these, and the options, as JSON in an environment variable.
 //! 3. It runs with the standard streams, or behind a line editor ([`terminal`]) where people type.
 
+mod pipe;
 mod terminal;
+#[cfg(unix)]
+mod tidy;
 
 use crate::failure::Failure;
 use crate::isolation::IsolationArgs;
@@ -46,16 +49,17 @@ pub(crate) struct Opts {
     prompt: Option<String>,
 
     /// Temperature of sampling; 0 always takes the likeliest token.
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = finite)]
     temp: Option<f64>,
 
     /// Sample from the likeliest tokens that make up this probability.
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = finite)]
     top_p: Option<f64>,
 
-    /// Seed of sampling, for answers that come again.
-    #[arg(long, value_name = "N")]
-    seed: Option<u32>,
+    /// Seed of sampling, for answers that come again; -1 is another one each time.
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(i64).range(-1..=u32::MAX.into()))]
+    seed: Option<i64>,
 
     /// Tokens of prompt and answer together.
     ///
@@ -132,6 +136,12 @@ const IN_CHAT: [(&str, &str); 2] = [
     ("reverse-prompt", "an answer ends before this"),
 ];
 
+/// JSON has no other numbers.
+fn finite(text: &str) -> Result<f64, &'static str> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite());
+    number.ok_or("expected a number")
+}
+
 fn option(text: &str) -> Result<(String, Value), String> {
     let (name, value) = text
         .split_once('=')
@@ -179,7 +189,7 @@ impl Opts {
                     let name = gguf.text("general.name").unwrap_or(&self.model);
                     terminal::converse(&runner, &component, monitor, name)
                 }
-                false => runner.run_blocking(&component),
+                false => pipe::converse(&runner, &component),
             });
         progress::clear();
         let code = ended.map_err(|error| {

@@ -17,6 +17,7 @@ use llm_wasi_bundle::sign::TrustedKey;
 use llm_wasi_componentize::{Entry, Kind, Options, componentize};
 use llm_wasi_host::runner::{Ended, Runner};
 use llm_wasi_host::{Limits, Preload, Scheduling, parse_bytes};
+use std::env::VarError;
 use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -167,7 +168,13 @@ fn env(text: &str) -> Result<(String, String), String> {
         Some((key, value)) => (key, value.to_string()),
         None => match std::env::var(text) {
             Ok(value) => (text, value),
-            Err(_) => {
+            Err(VarError::NotUnicode(_)) => {
+                return Err(format!(
+                    "expected a variable with a value in UTF-8, which is all that a WASI program can take; `{text}` \
+                     has another one"
+                ));
+            }
+            Err(VarError::NotPresent) => {
                 return Err(format!(
                     "expected KEY=VALUE, or the name of a variable that is set; `{text}` is not"
                 ));
@@ -257,8 +264,8 @@ impl Opts {
             return prepare(input.path(), bundle, &self.preloads, self.verify);
         }
         let bytes = input.read()?;
-        if input.is_stdin() {
-            refuse_bundle(&bytes)?;
+        if !input.path().is_file() {
+            refuse_bundle(input, &bytes)?;
         }
         if !self.trusted_keys.is_empty() {
             return Err(
@@ -389,6 +396,14 @@ pub(crate) fn component(
     options.exit_codes = true;
     let done = componentize(bytes, &options).map_err(refused)?;
     let report = &done.report;
+    if report.input.kind == Kind::Module
+        && report.input.entry == Entry::Command
+        && report.adapters.is_empty()
+    {
+        return Err(Failure::new(format!("{input}: there is nothing to run"))
+            .expected("a program that exports `_start` and its memory, as `memory`")
+            .next_step("export the memory, or add `(memory (export \"memory\") 1)`"));
+    }
     if report.input.kind == Kind::Module && report.input.entry != Entry::Command {
         return Err(Failure::new(format!("{}: there is nothing to run", input))
             .expected("a program, which exports `_start`")
@@ -403,12 +418,14 @@ pub(crate) fn component(
 }
 
 /// A bundle's models are found in a file only.
-fn refuse_bundle(bytes: &[u8]) -> Result<(), Failure> {
+fn refuse_bundle(input: &Input, bytes: &[u8]) -> Result<(), Failure> {
     match Bundle::read(std::io::Cursor::new(bytes)) {
         Ok(None) => Ok(()),
-        Ok(Some(_)) | Err(_) => Err(Failure::new("standard input is a bundle")
-            .expected("the path of its file, where its models are read")
-            .next_step("give the path in the place of `-`")),
+        Ok(Some(_)) | Err(_) => Err(Failure::new(format!(
+            "{input} is a bundle that comes through a pipe"
+        ))
+        .expected("the path of its file, where its models are read")
+        .next_step(format!("give that path in the place of {input}"))),
     }
 }
 

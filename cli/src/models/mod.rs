@@ -59,7 +59,7 @@ pub(crate) fn locate(text: &str) -> Result<Located, Failure> {
             "`{}` is neither a file nor a stored model",
             text.escape_debug()
         );
-        return Err(store::unknown(what, text, &store.names()?));
+        return Err(store::unknown(what, text, &store.finished()?));
     };
     let manifest = entry.manifest()?;
     Ok(Located {
@@ -130,7 +130,7 @@ fn tell_names(path: &Path) {
     if path.exists() || text.parse::<Name>().is_err() {
         return;
     }
-    let names = Store::open().and_then(|store| store.names());
+    let names = Store::open().and_then(|store| store.finished());
     if let Ok(names) = names
         && !names.is_empty()
     {

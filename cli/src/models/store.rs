@@ -51,12 +51,19 @@ impl Store {
         names.into_iter().map(|name| self.entry(name)).collect()
     }
 
-    /// The names of all models.
+    /// The names of all models, the unfinished ones among them.
     pub(crate) fn names(&self) -> Result<Vec<Name>, Failure> {
         let mut names = folders(&self.folder)?;
         names.extend(folders(&self.folder.join(PART))?);
         names.sort();
         names.dedup();
+        Ok(names)
+    }
+
+    /// The names of the models that are there.
+    pub(crate) fn finished(&self) -> Result<Vec<Name>, Failure> {
+        let mut names = folders(&self.folder)?;
+        names.sort();
         Ok(names)
     }
 

@@ -53,6 +53,32 @@ fn one_prompt_from_the_command_line() {
 }
 
 #[test]
+fn numbers_are_those_of_options() {
+    let folder = Folder::new(&TinyModel::new(), LAST);
+    let chat = |args: &[&str]| {
+        let args = [&["model.gguf", "--prompt", "a", "--n-predict", "2"], args].concat();
+        folder.command(&args).output().unwrap()
+    };
+    success(&chat(&["--seed", "-1"]));
+    success(&chat(&[
+        "--seed",
+        "4294967295",
+        "--temp",
+        "0.5",
+        "--top-p",
+        "1",
+    ]));
+    for wrong in [
+        ["--seed", "-2"],
+        ["--seed", "4294967296"],
+        ["--temp", "nan"],
+        ["--top-p", "inf"],
+    ] {
+        assert_eq!(chat(&wrong).status.code(), Some(2), "{wrong:?}");
+    }
+}
+
+#[test]
 fn a_model_without_a_template_gets_chatml_and_says_so_once() {
     // ChatML's prompts end with a line end.
     let model = TinyModel::new().following(b'\n', b'a');

@@ -1,8 +1,9 @@
 //! A terminal with somebody who types.
 
 use super::*;
-use rexpect::process::WaitStatus;
+use rexpect::process::{Signal, WaitStatus};
 use rexpect::session::{PtySession, spawn_command};
+use std::io::Write;
 
 /// Milliseconds to wait for anything.
 const PATIENCE: u64 = 60_000;
@@ -52,6 +53,52 @@ fn answers_come_between_prompts() {
     session.exp_string("> ").expect("a prompt");
     session.send_line("/exit").expect("a line");
     ends(session, 0);
+}
+
+#[test]
+fn lines_that_are_typed_ahead_wait() {
+    let model = TinyModel::new();
+    let folder = Folder::new(&model, LAST);
+    let mut session = type_into(&folder, &["--n-predict", "5"]);
+    session.send("one\rtwo\r/history\r").expect("lines");
+    session.flush().expect("lines");
+    session.exp_string("user: one\r\n").expect("the first");
+    session.exp_string("user: two\r\n").expect("the second");
+    session.exp_string("> ").expect("a prompt");
+    session.send_line("/exit").expect("a line");
+    ends(session, 0);
+}
+
+#[test]
+fn bytes_that_are_no_text_leave_the_conversation_alone() {
+    let model = TinyModel::new();
+    let folder = Folder::new(&model, LAST);
+    let mut session = type_into(&folder, &["--n-predict", "5"]);
+    let mut keyboard = session.process().get_file_handle().expect("the terminal");
+    keyboard.write_all(b"a\xe9t").expect("bytes");
+    session
+        .exp_string("expected text in UTF-8")
+        .expect("a note");
+    session.exp_string("> ").expect("a prompt");
+    session.send_control('u').expect("an empty line");
+    session.send_line("a").expect("a line");
+    session
+        .exp_string(&continuation(&model, b'a', 5))
+        .expect("an answer");
+    session.exp_string("> ").expect("a prompt");
+    session.send_line("/exit").expect("a line");
+    ends(session, 0);
+}
+
+#[test]
+fn a_signal_leaves_the_terminal_as_it_was() {
+    let model = TinyModel::new();
+    let folder = Folder::new(&model, LAST);
+    let mut session = type_into(&folder, &[]);
+    let chat = session.process_mut();
+    chat.signal(Signal::SIGTERM).expect("a signal");
+    session.exp_string("\x1b[?2004l").expect("no paste mode");
+    ends(session, 128 + 15);
 }
 
 #[test]

@@ -25,6 +25,8 @@ const LIMITS: [(&str, u32, u32); 9] = [
     (".attention.key_length", 1, 1 << 16),
     (".attention.value_length", 1, 1 << 16),
 ];
+/// Of the tensors' data, unless the file says otherwise.
+const ALIGNMENT: u64 = 32;
 /// The type of a tensor of 32-bit floating point numbers.
 const TENSOR_F32: u32 = 0;
 /// The type of an unsigned 32-bit number.
@@ -61,6 +63,8 @@ pub(super) struct Header<R> {
     at: u64,
     size: u64,
     gguf: Gguf,
+    /// How many bytes of data the tensors need.
+    data: u64,
     /// Bytes of the texts that are kept.
     texts: u64,
     /// The vocabulary, with the tokens' numbers.
@@ -78,6 +82,7 @@ impl<R: Read + Seek> Header<R> {
                 size,
                 ..Gguf::default()
             },
+            data: 0,
             texts: 0,
             tokens: HashMap::new(),
         }
@@ -119,14 +124,32 @@ impl<R: Read + Seek> Header<R> {
         for _ in 0..tensors {
             self.tensor()?;
         }
-        if tensors > 0 && self.at >= self.size {
-            return Err(self.truncated("the tensors' data"));
-        }
+        self.check_data()?;
         self.keep_special_tokens();
         hyperparameters::check(&self.gguf)?;
         vocabulary::check(&self.gguf, &self.tokens)?;
         self.gguf.end = self.at;
         Ok(self.gguf)
+    }
+
+    /// Fails if the file ends before the tensors' data do.
+    fn check_data(&self) -> Result<(), BadGguf> {
+        if self.data == 0 {
+            return Ok(());
+        }
+        let alignment = self.gguf.number("general.alignment").unwrap_or(ALIGNMENT);
+        let end = self
+            .at
+            .checked_next_multiple_of(alignment)
+            .and_then(|start| start.checked_add(self.data));
+        match end {
+            Some(end) if end <= self.size => Ok(()),
+            Some(end) => Err(BadGguf(format!(
+                "the file ends inside the tensors' data: it has {} bytes of {end}; fetch it again",
+                self.size
+            ))),
+            None => Err(self.truncated("the tensors' data")),
+        }
     }
 
     /// Here at last, since the numbers may come before the vocabulary or after it.
@@ -320,13 +343,17 @@ impl<R: Read + Seek> Header<R> {
         if offset >= self.size {
             return Err(self.truncated("a tensor"));
         }
+        let tensor = TensorInfo {
+            name: String::from_utf8_lossy(&name).into_owned(),
+            dimensions,
+            ty,
+            offset,
+        };
+        // What is not known here has one byte at least.
+        let end = offset.saturating_add(tensor.bytes().unwrap_or(1));
+        self.data = self.data.max(end);
         if self.gguf.layout.len() < MAX_TENSORS {
-            self.gguf.layout.push(TensorInfo {
-                name: String::from_utf8_lossy(&name).into_owned(),
-                dimensions,
-                ty,
-                offset,
-            });
+            self.gguf.layout.push(tensor);
         }
         Ok(())
     }

@@ -147,7 +147,10 @@ impl Opts {
 
     fn none(&self) -> Failure {
         Failure::new(format!("{} is no bundle", self.input)).expected(match self.trusted_keys[..] {
-            [] => "a file of a program and its models, not on standard input",
+            [] if self.input.is_stdin() => {
+                "a file of a program and its models, not on standard input"
+            }
+            [] => "a file of a program and its models",
             _ => "a bundle with a signature by a trusted key",
         })
     }

@@ -11,15 +11,17 @@ use llm_wasi_host::Monitor;
 use llm_wasi_host::runner::Runner;
 use rustyline::error::ReadlineError;
 use rustyline::{Config, DefaultEditor};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::pin::pin;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use wasmtime_wasi::cli::{AsyncStdinStream, AsyncStdoutStream};
 
 /// Bytes on their way between the guest and here.
 const PIPE: usize = 1 << 16;
-/// The status of programs that Ctrl-C has ended.
-const INTERRUPTED: i32 = 130;
+/// What the status of a program that a signal has ended is, less the signal's number.
+pub(super) const SIGNALLED: i32 = 128;
+/// That of Ctrl-C.
+const INTERRUPTED: i32 = SIGNALLED + 2;
 /// How many lines the editor remembers.
 const REMEMBERED: usize = 1000;
 
@@ -30,6 +32,8 @@ pub(super) fn converse(
     monitor: Monitor,
     name: &str,
 ) -> anyhow::Result<i32> {
+    #[cfg(unix)]
+    let tidy = super::tidy::Tidy::new();
     let config = Config::builder()
         .auto_add_history(true)
         .max_history_size(REMEMBERED)?
@@ -43,6 +47,8 @@ pub(super) fn converse(
         .build()
         .context("the asynchronous runtime does not start")?
         .block_on(async {
+            #[cfg(unix)]
+            tokio::spawn(tidy.on_signals());
             let (input, stdin) = tokio::io::duplex(PIPE);
             let (stdout, output) = tokio::io::duplex(PIPE);
             let terminal = Terminal {
@@ -159,6 +165,11 @@ fn next_line(editor: &mut DefaultEditor) -> rustyline::Result<Option<String>> {
                 show(b"Ctrl-C again or Ctrl-D ends\n")?;
             }
             Err(ReadlineError::Interrupted | ReadlineError::Eof) => return Ok(None),
+            // The rest of the line is read as another one.
+            Err(ReadlineError::Io(error)) if error.kind() == ErrorKind::InvalidData => {
+                lines.clear();
+                show(b"\nexpected text in UTF-8, found other bytes: this line is left out\n")?;
+            }
             Err(error) => return Err(error),
         }
     }

@@ -220,9 +220,17 @@ impl Streams {
             Err(io::Error::other("too many are served"))
         };
         if let (Err(error), Ok(mut stream)) = (started, again) {
+            let limit = getrlimit(Resource::As).current;
+            let advice = match limit {
+                Some(bytes) => format!(
+                    "Try again later, or set a larger --worker-memory: it is {} MiB",
+                    bytes >> 20
+                ),
+                None => "Try again later".to_owned(),
+            };
             let refused = Error::new(
                 ErrorCode::Busy,
-                format!("the worker process can serve no further {name}: {error}. Try again later"),
+                format!("the worker process can serve no further {name}: {error}. {advice}"),
             );
             // A host that does not listen any more needs no answer.
             let _ = frame::write(&mut stream, &refusal(refused), &[]);

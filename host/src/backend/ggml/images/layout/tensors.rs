@@ -9,24 +9,8 @@ const F32: u32 = 0;
 const F16: u32 = 1;
 const BF16: u32 = 30;
 
-/// The types that a matrix may have, with how many elements make a block of how many bytes.
-const TYPES: [(u32, u64, u64); 13] = [
-    (F32, 1, 4),
-    (F16, 1, 2),
-    (BF16, 1, 2),
-    // q4_0, q4_1, q5_0, q5_1, q8_0
-    (2, 32, 18),
-    (3, 32, 20),
-    (6, 32, 22),
-    (7, 32, 24),
-    (8, 32, 34),
-    // q2_K to q6_K
-    (10, 256, 84),
-    (11, 256, 110),
-    (12, 256, 144),
-    (13, 256, 176),
-    (14, 256, 210),
-];
+/// The types that a matrix may have: these, q4_0, q4_1, q5_0, q5_1 and q8_0, q2_K to q6_K.
+const TYPES: [u32; 13] = [F32, F16, BF16, 2, 3, 6, 7, 8, 10, 11, 12, 13, 14];
 
 /// Those in which every element stands alone.
 const FLOATS: [u32; 3] = [F32, F16, BF16];
@@ -65,19 +49,14 @@ impl<'a> Tensors<'a> {
         let mut tensors = HashMap::new();
         for tensor in &file.layout {
             // Others are of no use here, but llama.cpp may load them.
-            let (_, elements, bytes) = TYPES
-                .iter()
-                .find(|(ty, ..)| *ty == tensor.ty)
-                .ok_or_else(|| wrong(&tensor.name, "elements of another type", tensor))?;
-            let row = tensor.dimensions.first().copied().unwrap_or(1);
-            let size = tensor
-                .dimensions
-                .iter()
-                .try_fold(1_u64, |size, next| size.checked_mul(*next))
-                .and_then(|size| (size / elements).checked_mul(*bytes))
+            if !TYPES.contains(&tensor.ty) {
+                return Err(wrong(&tensor.name, "elements of another type", tensor));
+            }
+            let end = tensor
+                .bytes()
                 .and_then(|size| size.checked_add(start)?.checked_add(tensor.offset));
             let empty = tensor.dimensions.contains(&0);
-            if empty || row % elements != 0 || size.is_none_or(|end| end > file.size) {
+            if empty || end.is_none_or(|end| end > file.size) {
                 return Err(wrong(&tensor.name, "more than the file has", tensor));
             }
             tensors.insert(tensor.name.as_str(), tensor);
@@ -219,8 +198,7 @@ impl<'a> Tensors<'a> {
     }
 
     fn matrix(&self, name: &str, columns: u64, rows: u64) -> Result<(), Error> {
-        let types = TYPES.map(|(ty, ..)| ty);
-        self.need(name, &[columns, rows], &types)
+        self.need(name, &[columns, rows], &TYPES)
     }
 
     fn need(&self, name: &str, dimensions: &[u64], types: &[u32]) -> Result<(), Error> {
