@@ -8,8 +8,8 @@
 //!
 //! The option `n-gpu-layers` overrides the number of layers for `GPU` and `AUTO`.
 
-use super::llama_backend;
 use super::options::{Options, SplitMode};
+use super::{llama_backend, memory};
 use crate::backend::{Device, DeviceKind, DeviceMemory, Target};
 use crate::gguf::Gguf;
 use crate::{Error, ErrorCode};
@@ -35,8 +35,6 @@ pub(super) struct Placement {
 pub(super) fn devices() -> Result<Vec<Device>, Error> {
     llama_backend()?;
     let describe = |device: LlamaBackendDevice| Device {
-        name: device.name,
-        description: device.description,
         kind: match device.device_type {
             LlamaBackendDeviceType::Cpu => DeviceKind::Cpu,
             LlamaBackendDeviceType::Gpu => DeviceKind::Gpu,
@@ -46,15 +44,27 @@ pub(super) fn devices() -> Result<Vec<Device>, Error> {
             }
         },
         memory: (device.memory_total > 0).then_some(DeviceMemory {
-            // What is in use may exceed what the system grants, and llama.cpp's difference is unsigned.
-            free: device.memory_free.min(device.memory_total) as u64,
+            free: free(&device),
             total: device.memory_total as u64,
         }),
+        name: device.name,
+        description: device.description,
     };
     Ok(list_llama_ggml_backend_devices()
         .into_iter()
         .map(describe)
         .collect())
+}
+
+fn free(device: &LlamaBackendDevice) -> u64 {
+    let free = match device.device_type {
+        // llama.cpp takes all of the processor's memory for free.
+        LlamaBackendDeviceType::Cpu => memory::available(),
+        _ => None,
+    };
+    // What is in use may exceed what the system grants, and llama.cpp's difference is unsigned.
+    free.unwrap_or(device.memory_free as u64)
+        .min(device.memory_total as u64)
 }
 
 impl Placement {
