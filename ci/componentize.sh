@@ -39,9 +39,13 @@ annotate() {
   fi
 }
 
+help() {
+  sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p;}' "${BASH_SOURCE[0]}"
+}
+
 usage() {
   annotate error "" "$1" >&2
-  sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p;}' "${BASH_SOURCE[0]}" >&2
+  help >&2
   exit 2
 }
 
@@ -61,7 +65,10 @@ while [ $# -gt 0 ]; do
     shift
     ;;
   --zero-max-is-unlimited) options+=("$1") ;;
-  -h | --help) usage "help" ;;
+  -h | --help)
+    help
+    exit
+    ;;
   --)
     shift
     patterns+=("$@")
@@ -96,6 +103,8 @@ for pattern in "${patterns[@]}"; do
   fi
   for match in "${matches[@]}"; do
     [ -f "$match" ] || continue
+    # What an earlier run made is no input, unless it is named.
+    [[ $match = "$pattern" || ${match#./} != "${output#./}"/* ]] || continue
     [ -z "${seen[$match]:-}" ] || continue
     seen[$match]=1
     modules+=("$match")
@@ -147,6 +156,10 @@ for module in "${modules[@]}"; do
   component=$(place "$module")
   verdict=$("$llm_wasi" check "${options[@]}" -- "$module" 2>&1)
   status=$?
+  if [ $status = 2 ]; then
+    annotate error "" "${verdict#error: }"
+    exit 2
+  fi
   verdict=${verdict#"$module: "}
   if [ $status = 0 ] && [ -n "${places[$component]:-}" ]; then
     status=1

@@ -47,6 +47,15 @@ step() {
 is() { [ "$1" = "$2" ]; }
 component() { [ "$(head -c 8 "$1" | od -An -tx1 | tr -d ' ')" = 0061736d0d000100 ]; }
 
+for wrong in '--dialect bogus' '--wit bogus' '--input-name =x' '--profile bogus'; do
+  # shellcheck disable=SC2086
+  step $wrong --fail-on-error false 'a folder/chat.wasm'
+  expect "wrong usage: $wrong: exit status 2" is "$status" 2
+  expect "wrong usage: $wrong: an annotation" grep -q '^::error::.*invalid value' stdout
+done
+step --help
+expect "help: exit status 0" is "$status" 0
+expect "help: on standard output" grep -q '^Usage: ci/componentize.sh' stdout
 step 'a folder/**/*.wa*'
 expect "good modules: exit status 0" is "$status" 0
 expect "good modules: no annotations" bash -c '! grep -q "^::" stdout'

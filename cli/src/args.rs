@@ -2,15 +2,22 @@
 
 use crate::failure::Failure;
 use crate::input::Input;
+use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueEnum};
+use llm_wasi_adapter::dialects;
 use llm_wasi_componentize::{Adapter, Options, Profile, Target, target_name};
 use std::path::{Path, PathBuf};
+
+fn names() -> Vec<&'static str> {
+    dialects().iter().map(|dialect| dialect.name).collect()
+}
 
 /// Which adapter is used or written.
 #[derive(Args)]
 pub(crate) struct AdapterArgs {
     /// Dialect of wasi-nn; `llm-wasi adapter --list` names them all.
-    #[arg(long, value_name = "DIALECT")]
+    #[arg(long, value_name = "DIALECT", value_parser = PossibleValuesParser::new(names()))]
+    #[arg(hide_possible_values = true)]
     pub(crate) dialect: Option<String>,
 
     /// What the component may import besides WASI.

@@ -5,7 +5,7 @@ use crate::bindings::exports::llm_wasi::llm::types::{
     Candidate, ContextFull, FinishReason, PromptTooLong, TokenLogprobs, Usage,
 };
 use crate::conversation::Turn;
-use crate::failure::Failure;
+use crate::failure::{Failure, invalid};
 use crate::model::Model;
 use crate::nn::{self, Context, NoStep, Step};
 use crate::rendered::Prompt;
@@ -196,6 +196,13 @@ impl Generation {
                     prompt_tokens: self.prompt_tokens,
                     most: self.source.context()?.length()?.saturating_sub(RESERVED),
                 }));
+            }
+            // The other options were checked before.
+            Err(NoStep::Invalid(reason)) => {
+                return Err(match self.request.constraint() {
+                    Some(field) => invalid(field, reason),
+                    None => Failure::Backend(reason),
+                });
             }
             Err(NoStep::Failed(failure)) => return Err(failure),
         };

@@ -77,6 +77,8 @@ pub(crate) enum Step {
 pub(crate) enum NoStep {
     /// The prompt does not fit.
     PromptTooLong,
+    /// An option makes no sense.
+    Invalid(String),
     /// Anything else.
     Failed(Failure),
 }
@@ -129,6 +131,7 @@ impl Context {
                 ErrorCode::EndOfSequence => Ok(Step::End),
                 ErrorCode::ContextFull => Ok(Step::Last(self.piece()?)),
                 ErrorCode::PromptTooLong => Err(NoStep::PromptTooLong),
+                ErrorCode::InvalidArgument => Err(NoStep::Invalid(error.message())),
                 _ => Err(NoStep::Failed(of_host(error))),
             },
         }

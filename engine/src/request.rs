@@ -115,6 +115,15 @@ impl Request {
             system_prompt: defaults.system_prompt,
         })
     }
+
+    /// The field that says what the text must look like, if one does.
+    pub(crate) fn constraint(&self) -> Option<&'static str> {
+        match (&self.forced, self.formatted) {
+            (Some(_), _) => Some("tools"),
+            (None, true) => Some("format"),
+            (None, false) => None,
+        }
+    }
 }
 
 /// Fails if there is a value outside of the range.

@@ -186,6 +186,21 @@ fn each_field_that_makes_no_sense_is_named() {
             },
             "format",
         ),
+        // Only llama.cpp knows that these make no sense.
+        (
+            Options {
+                format: Some(Format::Grammar("root ::= nowhere".into())),
+                ..options()
+            },
+            "format",
+        ),
+        (
+            Options {
+                format: Some(Format::JsonSchema(r#"{"type": "nothing"}"#.into())),
+                ..options()
+            },
+            "format",
+        ),
     ];
     for (asked, expected) in cases {
         match llm.complete(handle, "Hello", &asked).unwrap_err() {

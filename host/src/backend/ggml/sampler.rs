@@ -206,7 +206,12 @@ fn of_schema(schema: &str) -> Result<String, Error> {
     if has_remote_reference(&parsed) {
         return Err(wrong(&"found a `$ref` that leads out of the schema"));
     }
-    json_schema_to_grammar(schema).map_err(|error| wrong(&error))
+    json_schema_to_grammar(schema).map_err(|_| {
+        wrong(
+            &"llama.cpp can make no grammar of this one: check that its types are JSON's, each `enum` has \
+              values, and each `$ref` leads to another place in it",
+        )
+    })
 }
 
 fn has_remote_reference(value: &serde_json::Value) -> bool {
@@ -244,7 +249,7 @@ fn make_grammar(model: &LlamaModel, option: &str, grammar: &str) -> Result<Llama
     }
     LlamaSampler::grammar(model, grammar, "root").map_err(|error| {
         Error::invalid(format!(
-            "option `{option}`: expected a GBNF grammar with a rule `root`: {error}"
+            "option `{option}`: expected a GBNF grammar with a rule `root`: {error}; llama.cpp's log says where"
         ))
     })
 }
