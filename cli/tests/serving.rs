@@ -91,6 +91,19 @@ fn an_instance_that_never_ends_does_not_hold_up_the_others() {
     assert!(told.contains("has not ended within 300 ms"), "{told}");
 }
 
+/// `wasi:nn` has a text as a tensor of bytes.
+#[test]
+fn an_output_beyond_a_limit_is_an_error_and_no_empty_text() {
+    let folder = folder();
+    let flags = ["--profile", "portable", "--limit", "tensor=8"];
+    let mut args = run(&flags);
+    args.insert(args.len() - 2, "--no-stream");
+    let output = folder.run(&args);
+    assert!(!output.status.success());
+    let told = text(&output.stderr);
+    assert!(told.contains("limit `tensor`: at most 8, found"), "{told}");
+}
+
 /// Instances execute something before they are programs.
 #[test]
 fn fuel_that_is_used_up_at_once_is_told_as_that() {

@@ -117,8 +117,10 @@ impl Held {
         let (sender, result) = tokio::sync::oneshot::channel();
         let mut thread = spawn_blocking(move || {
             let result = function(context.as_mut());
-            // Nobody may be waiting any more.
-            let _ = sender.send(result);
+            if sender.send(result).is_err() {
+                // Nobody waits any more: its place is free for others.
+                let _ = context.finish();
+            }
             context
         });
         match within(self.limit, &mut thread).await {
@@ -129,6 +131,8 @@ impl Held {
             Some(Err(_)) => Err(lost()),
             None => {
                 self.place = Place::Away(thread);
+                // A guest computes one thing after the other: this one.
+                self.registry.monitor().interrupt_own();
                 Err(self.timed_out())
             }
         }

@@ -89,6 +89,13 @@ impl Monitor {
         }
     }
 
+    /// The same, unless others compute under this monitor, too.
+    pub(crate) fn interrupt_own(&self) {
+        if self.inner.parent.is_some() {
+            self.interrupt();
+        }
+    }
+
     /// Calls `watcher` after each [`interrupt`](Self::interrupt), as long as somebody holds it: a
     /// computation elsewhere cannot ask between steps.
     pub(crate) fn watch(&self, watcher: &Arc<Watcher>) {

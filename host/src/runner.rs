@@ -46,6 +46,8 @@ const STACK_SIZE: usize = 16 << 20;
 const CORE_INSTANCES: u32 = 64;
 const MEMORIES: u32 = 4;
 const TABLES: u32 = 32;
+/// How many bytes a call of a program may bring besides a tensor: names, dimensions, options.
+const CALL: usize = 128 << 20;
 /// How much of a memory stays in place for the next program that gets it: this much is cleared, the rest is
 /// given back to the system.
 const KEPT_MEMORY: usize = 64 << 10;
@@ -487,6 +489,8 @@ impl Runner {
         };
         let mut store = Store::new(&self.engine, state);
         store.limiter(|state| &mut state.limiter);
+        // What a call may bring: by default less than a tensor may have.
+        store.set_hostcall_fuel(self.limits.tensor.saturating_add(CALL));
         if let Some(fuel) = self.limits.fuel {
             store.set_fuel(fuel)?;
         }

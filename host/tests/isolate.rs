@@ -223,6 +223,10 @@ fn perform(order: &str, monitor: &Monitor) -> Result<String, Error> {
             Command::new(object).spawn().map_err(failed)?;
             "started".to_owned()
         }
+        "nice" => {
+            rustix::process::setpriority_process(None, 5).map_err(|error| failed(error.into()))?;
+            "nice".to_owned()
+        }
         "kill" => {
             let pid = rustix::process::Pid::from_raw(number() as i32).unwrap();
             rustix::process::test_kill_process(pid).map_err(|error| failed(error.into()))?;
@@ -571,6 +575,7 @@ fn the_sandbox_holds() {
         "unix".to_owned(),
         "run /bin/true".to_owned(),
         "run /proc/self/exe".to_owned(),
+        "nice".to_owned(),
         format!("kill {}", std::process::id()),
     ] {
         let error = ask(&order).unwrap_err();

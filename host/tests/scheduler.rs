@@ -464,3 +464,44 @@ fn limits_of_prompts_and_options() {
         registry.metrics().encode()
     );
 }
+
+/// In some layers such a model keeps only what the next token behind the end needs: a text that was cut back cannot go on.
+#[test]
+fn models_with_a_sliding_window_use_again_what_is_whole_only() {
+    let model = TinyModel::new().sliding(16);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sliding.gguf");
+    model.write(&path).unwrap();
+    let registry = Registry::with_default_backends()
+        .preload(format!("tiny:GGML:CPU:{}", path.display()).parse().unwrap())
+        .build();
+    // Held, so that the model stays.
+    let graph = registry.load_by_name("tiny", Some(OPTIONS)).unwrap();
+    let open = || graph.init_execution_context().unwrap();
+    let begin = "The beginning of a text, long enough for its window to be only a part of it. ";
+    let mut one = open();
+    let mut text = format!("{begin}One");
+    one.set_input(0, Tensor::bytes(text.as_str())).unwrap();
+    text.push_str(&String::from_utf8(steps(&mut *one, 5)).unwrap());
+    // Its tokens are moved out of the KV cache now.
+    drop(one);
+    let mut other = open();
+    let two = format!("{begin}Two");
+    other.set_input(0, Tensor::bytes(two.as_str())).unwrap();
+    let found = steps(&mut *other, 5);
+    assert_eq!(cached(&mut *other), 0);
+    drop(other);
+    let fresh = Registry::with_default_backends()
+        .preload(format!("tiny:GGML:CPU:{}", path.display()).parse().unwrap())
+        .build();
+    let graph = fresh.load_by_name("tiny", Some(OPTIONS)).unwrap();
+    let mut alone = graph.init_execution_context().unwrap();
+    alone.set_input(0, Tensor::bytes(two)).unwrap();
+    assert_eq!(found, steps(&mut *alone, 5));
+    // What only grows is gone on from; the last token had not been evaluated.
+    let mut next = open();
+    next.set_input(0, Tensor::bytes(format!("{text} and more")))
+        .unwrap();
+    steps(&mut *next, 1);
+    assert_eq!(cached(&mut *next) as usize, text.len());
+}

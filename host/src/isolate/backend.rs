@@ -55,7 +55,10 @@ impl Isolated {
             target,
         };
         let mut models = self.models.lock().unwrap_or_else(PoisonError::into_inner);
-        models.retain(|known, supervisor| *known == model || !supervisor.is_idle());
+        // Whoever holds one besides the map is about to use it.
+        models.retain(|known, supervisor| {
+            *known == model || Arc::strong_count(supervisor) > 1 || !supervisor.is_idle()
+        });
         let new = || {
             let name = paths.first().and_then(|path| path.file_name());
             let name = name.unwrap_or_default().to_string_lossy().into_owned();

@@ -4,8 +4,9 @@
 //! once, and most of what they read has come with the call's answer. If the worker dies, the call that hears of it
 //! fails, and the next one has a context that is new.
 
+use super::frame::MAX_BLOBS;
 use super::graph::Model;
-use super::message::{Ahead, Answer, Function, Output, ToContext, Value};
+use super::message::{Ahead, Answer, Function, MOST_AHEAD, Output, ToContext, Value};
 use super::stream::Channel;
 use super::worker::Worker;
 use crate::backend::language::{Candidate, TokenUsage};
@@ -20,6 +21,8 @@ use std::sync::Arc;
 const LARGEST_SPARE: usize = 64 << 20;
 /// How many names are remembered.
 const MOST_NAMES: usize = 256;
+/// How many outputs a model may have.
+const MOST_OUTPUTS: u32 = 100_000;
 
 pub(super) struct IsolatedContext {
     model: Arc<Model>,
@@ -128,7 +131,8 @@ impl ExecutionContext for IsolatedContext {
             ty: tensor.ty,
         };
         let result = state.call(&self.model, function, &[&tensor.data]);
-        if tensor.data.capacity() <= LARGEST_SPARE {
+        // Of an input that there is; of others nobody knows how many a guest tries.
+        if result.is_ok() && tensor.data.capacity() <= LARGEST_SPARE {
             state.spare.insert(index, tensor);
         }
         result.map(|_| ())
@@ -337,8 +341,9 @@ impl State {
         };
         channel.send(question, blobs)?;
         let (mut answer, sizes) = model.answer(worker, channel)?;
-        let mut sizes = sizes.into_iter();
         let ahead = std::mem::take(&mut answer.ahead);
+        ahead.check(&sizes)?;
+        let mut sizes = sizes.into_iter();
         let asked = match (&answer.result, &question.function) {
             (Ok(Value::Elements), Function::Output(index)) => Some(Output::Whole(*index)),
             (Ok(Value::Elements), Function::StepOutput(index)) => Some(Output::Step(*index)),
@@ -367,6 +372,22 @@ impl State {
             Some(session) => session.worker.died(&error),
             None => Error::invalid(error.to_string()),
         }
+    }
+}
+
+impl Ahead {
+    /// Fails if it is more than a worker sends that is not in the hands of its model.
+    fn check(&self, sizes: &[u64]) -> io::Result<()> {
+        // Those that were asked for come first.
+        let asked = sizes.len().saturating_sub(self.elements.len());
+        let all = sizes[asked..]
+            .iter()
+            .fold(0, |all: u64, size| all.saturating_add(*size));
+        let outputs = self.outputs.is_some_and(|outputs| outputs > MOST_OUTPUTS);
+        if asked > 1 || all > MOST_AHEAD as u64 || outputs || self.descriptions.len() > MAX_BLOBS {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        Ok(())
     }
 }
 

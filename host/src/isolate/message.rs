@@ -18,6 +18,9 @@ use std::path::{Path, PathBuf};
 /// What both sides must have in common.
 pub(super) const BUILD: &str = env!("CARGO_PKG_VERSION");
 
+/// How many bytes of outputs come with an answer: what a guest does not read costs little then.
+pub(super) const MOST_AHEAD: usize = 1 << 20;
+
 /// A path, which need not be UTF-8.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Bytes(Vec<u8>);

@@ -27,12 +27,15 @@ const REFUSED: &[i64] = &[
     libc::SYS_execveat,
     libc::SYS_finit_module,
     libc::SYS_init_module,
+    libc::SYS_ioprio_set,
     libc::SYS_kexec_load,
     libc::SYS_keyctl,
     libc::SYS_kill,
     libc::SYS_listen,
     libc::SYS_mount,
     libc::SYS_move_mount,
+    libc::SYS_mq_open,
+    libc::SYS_msgget,
     libc::SYS_open_by_handle_at,
     libc::SYS_open_tree,
     libc::SYS_perf_event_open,
@@ -41,6 +44,7 @@ const REFUSED: &[i64] = &[
     libc::SYS_pidfd_open,
     libc::SYS_pidfd_send_signal,
     libc::SYS_pivot_root,
+    libc::SYS_process_madvise,
     libc::SYS_process_vm_readv,
     libc::SYS_process_vm_writev,
     libc::SYS_ptrace,
@@ -48,7 +52,10 @@ const REFUSED: &[i64] = &[
     libc::SYS_request_key,
     libc::SYS_rt_sigqueueinfo,
     libc::SYS_rt_tgsigqueueinfo,
+    libc::SYS_semget,
     libc::SYS_setns,
+    libc::SYS_setpriority,
+    libc::SYS_shmget,
     libc::SYS_socket,
     libc::SYS_tkill,
     libc::SYS_umount2,
@@ -110,6 +117,14 @@ const WRITING: u64 = (libc::O_WRONLY | libc::O_RDWR | libc::O_CREAT | libc::O_TR
 #[cfg(target_arch = "x86_64")]
 const X32: i64 = 0x4000_0000;
 
+/// Commands of `fcntl`, and of `ioctl`, that have the kernel send signals to whom they name.
+const SIGNALLING: [[u64; 3]; 2] = [
+    // F_SETOWN, F_SETSIG, F_SETOWN_EX
+    [8, 10, 15],
+    // FIOSETOWN, SIOCSPGRP, FIOASYNC
+    [0x8901, 0x8902, 0x5452],
+];
+
 /// Refuses the calls on every thread of this process, for ever. Files may be made if it `writes`, and opened
 /// for writing if it writes or has `devices`.
 pub(super) fn refuse(writes: bool, devices: bool) -> Result<(), Error> {
@@ -134,7 +149,21 @@ pub(super) fn refuse(writes: bool, devices: bool) -> Result<(), Error> {
     // Signals go to this process, as those of `abort` do.
     let own = u64::from(std::process::id());
     rules.insert(libc::SYS_tgkill, vec![rule(0, SeccompCmpOp::Ne, own)?]);
-    rules.insert(libc::SYS_prlimit64, vec![rule_two(0, own)?]);
+    for call in [
+        libc::SYS_prlimit64,
+        libc::SYS_sched_setattr,
+        libc::SYS_sched_setparam,
+        libc::SYS_sched_setscheduler,
+    ] {
+        rules.insert(call, vec![rule_two(0, own)?]);
+    }
+    for (call, commands) in [libc::SYS_fcntl, libc::SYS_ioctl]
+        .into_iter()
+        .zip(SIGNALLING)
+    {
+        let commands = commands.map(|command| rule(1, SeccompCmpOp::Eq, command));
+        rules.insert(call, commands.into_iter().collect::<Result<_, _>>()?);
+    }
     if !writes && !devices {
         rules.insert(libc::SYS_openat, writing(2)?);
         #[cfg(target_arch = "x86_64")]

@@ -39,6 +39,8 @@ pub struct TinyModel {
     context: u32,
     /// Whether the first layer's attention outweighs the last token.
     attentive: bool,
+    /// How many tokens some layers look back.
+    window: Option<u32>,
     template: Option<&'static str>,
 }
 
@@ -65,6 +67,7 @@ impl TinyModel {
             successors,
             context: 512,
             attentive: false,
+            window: None,
             template: None,
         }
     }
@@ -95,6 +98,14 @@ impl TinyModel {
     #[must_use]
     pub fn attentive(mut self) -> Self {
         self.attentive = true;
+        self
+    }
+
+    /// The same weights as a model of the architecture `cohere2`, in which some layers look back so many tokens. Its
+    /// text is another one: a token is followed by what resembles it.
+    #[must_use]
+    pub fn sliding(mut self, window: u32) -> Self {
+        self.window = Some(window);
         self
     }
 
@@ -164,19 +175,31 @@ impl TinyModel {
 
     fn metadata(&self) -> Gguf {
         let mut file = Gguf::default();
-        file.text("general.architecture", "llama");
+        let architecture = match self.window {
+            Some(_) => "cohere2",
+            None => "llama",
+        };
+        let key = |name: &str| format!("{architecture}.{name}");
+        file.text("general.architecture", architecture);
         file.text("general.name", "tiny cycle");
         file.number("general.alignment", ALIGNMENT as u32);
         file.number("general.file_type", 0);
-        file.number("llama.context_length", self.context);
-        file.number("llama.embedding_length", WIDTH as u32);
-        file.number("llama.block_count", LAYERS as u32);
-        file.number("llama.feed_forward_length", HIDDEN as u32);
-        file.number("llama.attention.head_count", HEADS as u32);
-        file.number("llama.attention.head_count_kv", KV_HEADS as u32);
-        file.number("llama.rope.dimension_count", (WIDTH / HEADS) as u32);
-        file.real("llama.attention.layer_norm_rms_epsilon", 1e-5);
-        file.number("llama.vocab_size", VOCABULARY as u32);
+        file.number(&key("context_length"), self.context);
+        file.number(&key("embedding_length"), WIDTH as u32);
+        file.number(&key("block_count"), LAYERS as u32);
+        file.number(&key("feed_forward_length"), HIDDEN as u32);
+        file.number(&key("attention.head_count"), HEADS as u32);
+        file.number(&key("attention.head_count_kv"), KV_HEADS as u32);
+        file.number(&key("rope.dimension_count"), (WIDTH / HEADS) as u32);
+        match self.window {
+            Some(window) => {
+                file.number(&key("attention.sliding_window"), window);
+                file.real(&key("attention.layer_norm_epsilon"), 1e-5);
+                file.real(&key("logit_scale"), 1.0);
+            }
+            None => file.real(&key("attention.layer_norm_rms_epsilon"), 1e-5),
+        }
+        file.number(&key("vocab_size"), VOCABULARY as u32);
         file.text("tokenizer.ggml.model", "gpt2");
         file.text("tokenizer.ggml.pre", "gpt-2");
         let mut tokens: Vec<String> = byte_alphabet().iter().map(char::to_string).collect();
@@ -239,6 +262,12 @@ impl TinyModel {
         }
         if self.attentive {
             attend(&mut tensors);
+        }
+        if self.window.is_some() {
+            // That architecture has neither.
+            tensors.retain(|tensor| {
+                tensor.name != "output.weight" && !tensor.name.ends_with("ffn_norm.weight")
+            });
         }
         tensors
     }

@@ -29,7 +29,8 @@ pub struct TensorResource {
 
 impl TensorResource {
     fn new(registry: &Registry, tensor: SharedTensor) -> Self {
-        let (guest, bytes) = (registry.guest(), tensor.data.len());
+        let guest = registry.guest();
+        let bytes = tensor.data.len() + size_of_val(&tensor.dimensions[..]);
         let permit = guest
             .check("tensor", guest.limits.tensor, bytes)
             .and_then(|()| guest.hold(Kind::Tensors, bytes));
@@ -160,13 +161,24 @@ impl NnView<'_> {
     }
 
     /// An output as a resource of the guest.
-    pub(crate) fn give_tensor(
-        &mut self,
-        tensor: SharedTensor,
-    ) -> wasmtime::Result<Resource<TensorResource>> {
+    /// A tensor that a guest makes; a limit that it exceeds comes up when it is used.
+    fn give_tensor(&mut self, tensor: SharedTensor) -> wasmtime::Result<Resource<TensorResource>> {
         Ok(self
             .table
             .push(TensorResource::new(self.registry, tensor))?)
+    }
+
+    /// An output as a resource of the guest, or the limit that it exceeds.
+    pub(crate) fn give_output(
+        &mut self,
+        operation: &str,
+        output: SharedTensor,
+    ) -> wasmtime::Result<Result<Resource<TensorResource>, Resource<ErrorResource>>> {
+        let tensor = TensorResource::new(self.registry, output);
+        if let Err(error) = &tensor.content {
+            return Ok(Err(self.wasi_error(operation, error.clone())?));
+        }
+        Ok(Ok(self.table.push(tensor)?))
     }
 
     /// Outputs as resources of the guest.
@@ -178,7 +190,15 @@ impl NnView<'_> {
             Ok(outputs) => {
                 let mut resources = Vec::with_capacity(outputs.len());
                 for (name, output) in outputs {
-                    resources.push((name, self.give_tensor(output)?));
+                    match self.give_output("compute", output)? {
+                        Ok(output) => resources.push((name, output)),
+                        Err(error) => {
+                            for (_, output) in resources {
+                                self.table.delete(output)?;
+                            }
+                            return Ok(Err(error));
+                        }
+                    }
                 }
                 Ok(Ok(resources))
             }

@@ -81,7 +81,7 @@ impl inference::HostGraphExecutionContext for NnView<'_> {
             SharedTensor::of_output(context, index)
         })?;
         Ok(match output {
-            Ok(output) => Ok(self.give_tensor(output)?),
+            Ok(output) => self.give_output("get-output", output)?,
             Err(error) => Err(error),
         })
     }

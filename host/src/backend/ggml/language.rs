@@ -3,6 +3,7 @@
 use super::GgmlGraph;
 use super::context::Context;
 use super::prompt::Prompt;
+use super::tokenize::tokenize;
 use super::weights::Weights;
 use crate::backend::language::{
     Candidate, LanguageContext, LanguageDescription, LanguageModel, TokenUsage,
@@ -43,12 +44,7 @@ impl LanguageModel for GgmlGraph {
 
     fn tokenize(&self, text: &str, special: bool) -> Result<Vec<u32>, Error> {
         check_length(text.len())?;
-        let tokens = self
-            .loaded
-            .weights
-            .model
-            .vocab()
-            .tokenize(text.as_bytes(), false, special);
+        let tokens = tokenize(&self.loaded.weights.model, text, false, special)?;
         Ok(tokens.iter().map(|token| token.0.cast_unsigned()).collect())
     }
 

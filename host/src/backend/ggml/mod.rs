@@ -22,6 +22,7 @@ mod prompt;
 mod sampler;
 mod scheduler;
 mod session;
+mod tokenize;
 #[cfg(feature = "vulkan")]
 mod vulkan;
 mod weights;

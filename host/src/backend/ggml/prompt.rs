@@ -4,6 +4,7 @@
 use super::images::ImagePrompt;
 use super::options::Options;
 use super::session::{Alone, Session};
+use super::tokenize::tokenize;
 use super::weights::{Origin, Weights};
 use crate::{Error, ErrorCode, Monitor};
 use llama_cpp_2::token::LlamaToken;
@@ -34,8 +35,7 @@ impl Prompt {
         if let Some(prompt) = ImagePrompt::read(text, options, &origin.images, weights)? {
             return Ok(Self::Image(prompt));
         }
-        let vocab = weights.model.vocab();
-        Ok(Self::Text(vocab.tokenize(text.as_bytes(), true, true)))
+        tokenize(&weights.model, text, true, true).map(Self::Text)
     }
 
     /// How many tokens of text there are, which is what WasmEdge counts.

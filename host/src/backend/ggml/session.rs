@@ -34,7 +34,7 @@ pub(super) enum Session {
 pub(super) struct Settings {
     ctx_size: u32,
     pub(super) batch_size: u32,
-    ubatch_size: u32,
+    pub(super) ubatch_size: u32,
     threads: i32,
     pub(super) threads_batch: i32,
     embedding: bool,

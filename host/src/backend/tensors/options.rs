@@ -42,7 +42,10 @@ impl Options {
         };
         for (name, value) in &object {
             if name == "threads" {
-                self.threads = threads(value)?;
+                // More would only be more copies of the model, and stacks.
+                let most = std::thread::available_parallelism().map_or(1, usize::from);
+                let most = u16::try_from(most).unwrap_or(MAX_THREADS);
+                self.threads = threads(value)?.min(most);
             } else {
                 log_unknown(name);
             }

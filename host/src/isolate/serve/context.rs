@@ -1,6 +1,8 @@
 //! A context in the worker.
 
-use super::super::message::{Ahead, Answer, FromContext, Function, Output, ToContext, Value};
+use super::super::message::{
+    Ahead, Answer, FromContext, Function, MOST_AHEAD, Output, ToContext, Value,
+};
 use super::super::stream::Channel;
 use super::calls::Writer;
 use super::graph::{Served, guard};
@@ -10,8 +12,6 @@ use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
-/// How many bytes of outputs come with an answer: what a guest does not read costs little then.
-const MOST_AHEAD: usize = 1 << 20;
 /// How many outputs.
 const MOST_OUTPUTS: u32 = 16;
 

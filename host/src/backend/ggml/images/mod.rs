@@ -16,6 +16,7 @@ pub(super) use projector::Source;
 
 use super::options::Options;
 use super::session::{Alone, Settings};
+use super::tokenize::check_words;
 use super::weights::Weights;
 use crate::{Activity, Error, ErrorCode, Monitor};
 use llama_cpp_2::mtmd::{MtmdInputChunkType, MtmdInputChunks, MtmdInputText};
@@ -67,6 +68,7 @@ impl ImagePrompt {
                  where the image belongs, or set option `image` to \"\""
             )));
         }
+        check_words(&text)?;
         let image = format::decode(&image)?;
         let threads = Settings::new(options).threads_batch;
         let projector = source.projector(&options.mmproj, weights, threads)?;

@@ -1,6 +1,7 @@
 //! The llama.cpp context of a scheduler: places for sequences, room for their tokens, and growth.
 
 use super::Key;
+use super::plan::FEWEST;
 use super::prefixes::Prefixes;
 use super::sequences::{Sequence, Sequences, common};
 use crate::backend::ggml::memory;
@@ -301,11 +302,29 @@ impl KvCache {
         self.context()?
             .kv_cache_seq_cp(id(from), id(to), Some(0), u32::try_from(count).ok())
             .map_err(|error| session::failed(&error))?;
+        let whole = self.sequences.get(from).map_or(0, |s| s.tokens.len()) == count;
         if let Some(sequence) = self.sequences.get_mut(to) {
             sequence.tokens = tokens;
             sequence.shared = true;
         }
-        Ok(count)
+        if whole {
+            Ok(count)
+        } else {
+            self.usable(to, count)
+        }
+    }
+
+    /// How many tokens of a sequence are left that was cut: none, with all gone, if some cells before the cut are
+    /// missing. Models with a sliding window keep, in some layers, only what the next token behind the end needs.
+    fn usable(&mut self, place: usize, count: usize) -> Result<usize, Error> {
+        if count == 0 || self.context()?.kv_cache_seq_pos_min(id(place)) == 0 {
+            return Ok(count);
+        }
+        let _ = self.context()?.kv_cache_seq_rm(id(place), None, None);
+        if let Some(sequence) = self.sequences.get_mut(place) {
+            sequence.tokens.clear();
+        }
+        Ok(0)
     }
 
     /// Forgets a sequence's tokens behind the first `count`.
@@ -332,7 +351,7 @@ impl KvCache {
         if let Some(sequence) = self.sequences.get_mut(place) {
             sequence.tokens.truncate(count);
         }
-        Ok(count)
+        self.usable(place, count)
     }
 
     /// Gives up a sequence that does not run, to have its place and its cells.
@@ -596,9 +615,16 @@ fn make(
         params
             .with_n_seq_max(places)
             .with_n_batch(settings.batch_size.max(places))
+            // Beside the next tokens of all that run there is room for prompts.
+            .with_n_ubatch(settings.ubatch_size.max(tokens_at_once(capacity)))
             // One memory for all, so that it can be divided as needed, and prefixes be shared.
             .with_kv_unified(true)
     })
+}
+
+/// The fewest tokens of a batch for so many computations.
+fn tokens_at_once(capacity: usize) -> u32 {
+    u32::try_from(capacity + FEWEST).unwrap_or(u32::MAX)
 }
 
 fn no_context() -> Error {

@@ -119,7 +119,11 @@ impl Alone {
                 .is_ok(),
             _ => false,
         };
-        if removed {
+        // Models with a sliding window keep, in some layers, only what the next token behind the end needs.
+        let is_cut = kept < self.tokens.len();
+        let (_, context) = self.llama.parts();
+        let is_whole = !is_cut || context.kv_cache_seq_pos_min(SEQUENCE) == 0;
+        if removed && is_whole {
             self.tokens.truncate(kept);
         } else {
             self.clear();
