@@ -112,7 +112,7 @@ expect "options: an absolute path" component "out/a folder/chat.component.wasm"
 expect "options: they arrive" bash -c '"$LLM_WASI" inspect "out/a folder/chat.component.wasm" | grep -q 0.2.0-rc-2024-08-19'
 expect "options: portable" bash -c '! "$LLM_WASI" inspect "out/a folder/chat.component.wasm" | grep -q llm-wasi:nn'
 step --dialect no-such-dialect "a folder/chat.wasm"
-expect "a wrong dialect: exit status 1" is "$status" 1
+expect "a wrong dialect: exit status 2" is "$status" 2
 expect "a wrong dialect: named" grep -q 'no-such-dialect' stdout
 
 env -u GITHUB_ACTIONS "$root/ci/componentize.sh" -o out bad/no_memory.wat >stdout 2>stderr
