@@ -452,6 +452,29 @@ fn run() {
     }
 }
 
+/// As AssemblyScript makes them: the start function runs what is outside of functions, before `_start`.
+#[test]
+fn a_start_function_calls_what_is_imported() {
+    let folder = Folder::new();
+    let program = r#"(module
+        (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
+        (import "wasi_ephemeral_nn" "load_by_name" (func $load_by_name (param i32 i32 i32) (result i32)))
+        (memory (export "memory") 1)
+        (data (i32.const 4) "\06\00\00\00")
+        (data (i32.const 16) "start\nmain!\n")
+        (func $print (param i32)
+            (i32.store (i32.const 0) (local.get 0))
+            (drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))))
+        (func $start
+            (call $print (i32.const 16))
+            ;; No model has a name of no bytes.
+            (if (i32.eqz (call $load_by_name (i32.const 16) (i32.const 0) (i32.const 8))) (then unreachable)))
+        (start $start)
+        (func (export "_start") (call $print (i32.const 22))))"#;
+    fs::write(folder.path("start.wat"), program).expect("a file");
+    assert_eq!(folder.stdout(&["run", "start.wat"]), b"start\nmain!\n");
+}
+
 #[test]
 fn run_with_a_model_that_is_not_there() {
     let folder = Folder::new();

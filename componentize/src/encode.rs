@@ -7,6 +7,7 @@ use crate::options::Options;
 use crate::plan::{Plan, plan};
 use crate::refusal::{Reason, Refusal};
 use crate::report::{Report, Used};
+use crate::start::defer;
 use crate::{input, validate};
 use std::borrow::Cow;
 use wit_component::ComponentEncoder;
@@ -47,7 +48,10 @@ fn encode(module: &[u8], plan: &Plan) -> anyhow::Result<Vec<u8>> {
     let module = if plan.adapters.is_empty() {
         Cow::Borrowed(module)
     } else {
-        hide_growth(module)
+        match defer(module) {
+            Cow::Borrowed(module) => hide_growth(module),
+            Cow::Owned(module) => Cow::Owned(hide_growth(&module).into_owned()),
+        }
     };
     let mut encoder = ComponentEncoder::default();
     // Validation follows, with the features that hosts have: wit-component would take all there are.

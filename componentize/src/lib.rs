@@ -28,6 +28,7 @@ mod plan;
 mod preview1;
 mod refusal;
 mod report;
+mod start;
 mod validate;
 mod world;
 

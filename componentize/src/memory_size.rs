@@ -7,7 +7,8 @@
 //! without an adapter. From then on it is true again, and what `memory.grow` gives always is.
 //!
 //! Two functions, their types and a global are appended, so no index changes, and the bodies that hold
-//! one of the two instructions are encoded anew. A module without `memory.size` stays as it is.
+//! one of the two instructions are encoded anew. A module that never asks, by `memory.size` or by growth by no
+//! pages, stays as it is.
 
 use memchr::memmem;
 use std::borrow::Cow;
@@ -81,10 +82,8 @@ impl<'a> Sections<'a> {
                     }
                 }
                 Payload::CodeSectionEntry(body) => {
-                    found.reads_size |= holds(&body, MEMORY_SIZE)
-                        && instructions(&body)?
-                            .iter()
-                            .any(|found| matches!(found, Operator::MemorySize { .. }));
+                    found.reads_size |= (holds(&body, MEMORY_SIZE) || holds(&body, MEMORY_GROW))
+                        && asks_for_size(&instructions(&body)?);
                     found.bodies.push(body);
                 }
                 _ => {}
@@ -196,6 +195,18 @@ impl<'a> Sections<'a> {
         }
         Some(function)
     }
+}
+
+/// Whether there is `memory.size`, or the growth by no pages that some allocators ask with.
+fn asks_for_size(operators: &[Operator<'_>]) -> bool {
+    let is_size = |operator: &Operator<'_>| matches!(operator, Operator::MemorySize { .. });
+    operators.iter().any(is_size)
+        || operators.windows(2).any(|pair| {
+            matches!(
+                pair,
+                [Operator::I32Const { value: 0 }, Operator::MemoryGrow { .. }]
+            )
+        })
 }
 
 /// Whether these bytes are anywhere in a body: reading its instructions is slower.
@@ -336,6 +347,9 @@ mod tests {
                 .is_none()
         );
         assert!(changed("(module (memory 1) (func (result i32) i32.const 63))").is_none());
+        assert!(
+            changed("(module (memory 1) (func (result i32) i32.const 0 memory.grow))").is_some()
+        );
         assert!(
             changed(r#"(module (import "a" "m" (memory 1)) (func (result i32) memory.size))"#)
                 .is_none()
