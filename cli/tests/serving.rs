@@ -128,6 +128,26 @@ fn a_program_without_a_memory_that_is_exported_is_told_so() {
 }
 
 #[test]
+fn a_start_that_takes_or_gives_something_is_refused() {
+    let folder = folder();
+    for signature in ["(param i32)", "(result i32) i32.const 0"] {
+        folder.write(
+            "start.wat",
+            format!(
+                r#"(module (memory (export "memory") 1) (func (export "_start") {signature}))"#
+            ),
+        );
+        let output = folder.run(&["check", "start.wat"]);
+        let told = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        assert!(
+            told.contains("_start takes nothing and gives nothing"),
+            "{told}"
+        );
+    }
+}
+
+#[test]
 fn limits_are_listed_and_wrong_ones_named() {
     let folder = folder();
     let told = |limit: &str| {

@@ -46,6 +46,9 @@ pub struct Analysis {
     pub component_types: bool,
     /// Dialect and profile, and why, if it uses wasi-nn.
     pub detected: Option<Choice>,
+    /// What the functions take and give that are called when it starts, by their names.
+    #[serde(skip)]
+    pub(crate) started: Vec<(String, Signature)>,
 }
 
 /// Whether the input needs any work.
@@ -238,6 +241,7 @@ impl Analysis {
             nn: None,
             component_types: false,
             detected: None,
+            started: Vec::new(),
         }
     }
 
@@ -372,7 +376,14 @@ impl Collected {
                 for export in section.clone() {
                     let export = export?;
                     match export.kind {
-                        ExternalKind::Func => self.analysis.export(export.name),
+                        ExternalKind::Func => {
+                            self.analysis.export(export.name);
+                            if matches!(export.name, "_start" | "_initialize") {
+                                let signature = exported(export.index, validator);
+                                let name = export.name.to_string();
+                                self.analysis.started.extend(signature.map(|ty| (name, ty)));
+                            }
+                        }
                         ExternalKind::Memory => self.memory_exported |= export.name == "memory",
                         _ => {}
                     }
@@ -395,6 +406,15 @@ impl Collected {
 fn slice<'a>(wasm: &'a [u8], range: &std::ops::Range<u64>) -> &'a [u8] {
     let at = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX);
     wasm.get(at(range.start)..at(range.end)).unwrap_or_default()
+}
+
+/// What an exported function takes and gives.
+fn exported(function: u32, validator: &Validator) -> Option<Signature> {
+    let types = validator.types(0)?;
+    match &types[types.core_function_at(function)].composite_type.inner {
+        wasmparser::CompositeInnerType::Func(ty) => Some(Signature::of(ty)),
+        _ => None,
+    }
 }
 
 fn import_kind(ty: TypeRef, validator: &Validator) -> ImportKind {

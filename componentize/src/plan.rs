@@ -66,6 +66,9 @@ pub fn plan(analysis: &Analysis, options: &Options) -> Result<Plan, Refusal> {
         shareable_memory(analysis)?;
     }
     signatures(analysis, &plan)?;
+    if !plan.adapters.is_empty() {
+        started(analysis)?;
+    }
     Ok(plan)
 }
 
@@ -265,6 +268,23 @@ fn advice(import: &Import) -> String {
         format!("build without it, or give an adapter for it: --adapt {module}=FILE")
     } else {
         fixed.to_string()
+    }
+}
+
+/// What is called when the component starts takes nothing and gives nothing.
+fn started(analysis: &Analysis) -> Result<(), Refusal> {
+    let wrong = analysis
+        .started
+        .iter()
+        .find(|(_, ty)| !ty.params.is_empty() || !ty.results.is_empty());
+    match wrong {
+        None => Ok(()),
+        Some((name, found)) => Err(Refusal::new(
+            Reason::WrongSignature,
+            format!("{name} takes nothing and gives nothing; this module exports it as {found}"),
+            "no parameters and no results",
+            "export it with that signature, or under another name",
+        )),
     }
 }
 
