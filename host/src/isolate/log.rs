@@ -2,10 +2,11 @@
 //!
 //! Standard error goes to `tracing`, target `worker`, with the model's name. Lines that begin with a level come
 //! from the worker's own `tracing` and keep theirs. All others are what a library says by itself: the last ones are
-//! kept, since a library that aborts says why there. Standard output is the host's.
+//! kept, since a library that aborts says why there. Standard output is the host's, but a terminal gets no control
+//! characters, which could command it.
 
 use std::collections::VecDeque;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
 use std::process::{ChildStderr, ChildStdout};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -39,7 +40,8 @@ impl Log {
         let output: Arc<Output> = Arc::default();
         if let Some(stdout) = stdout {
             let output = output.clone();
-            let copy = move || output.copy(stdout);
+            let plain = io::stdout().is_terminal();
+            let copy = move || output.copy(stdout, plain);
             Builder::new().name("worker-output".into()).spawn(copy)?;
         }
         let last: Arc<Mutex<VecDeque<String>>> = Arc::default();
@@ -94,20 +96,51 @@ struct Output {
 }
 
 impl Output {
-    fn copy(&self, mut from: impl Read) {
+    fn copy(&self, mut from: impl Read, plain: bool) {
         let mut bytes = [0; 4096];
+        let mut text = Plain::default();
         while let Ok(count @ 1..) = from.read(&mut bytes) {
+            let bytes = &bytes[..count];
+            let bytes = if plain { &text.of(bytes) } else { bytes };
             let mut stdout = io::stdout().lock();
             // A reader that went away ends no computation.
-            let _ = stdout
-                .write_all(&bytes[..count])
-                .and_then(|()| stdout.flush());
+            let _ = stdout.write_all(bytes).and_then(|()| stdout.flush());
             *lock(&self.copied) += count as u64;
             self.more.notify_all();
         }
         // Nobody waits for more.
         *lock(&self.copied) = u64::MAX;
         self.more.notify_all();
+    }
+}
+
+/// Takes control characters out of UTF-8 that comes in pieces, but for line ends and tabs.
+#[derive(Default)]
+struct Plain {
+    /// Whether the last piece ended with [`C1`], which waits for what follows.
+    pending: bool,
+}
+
+/// What the upper control characters begin with, of two bytes each.
+const C1: u8 = 0xc2;
+
+impl Plain {
+    fn of(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut plain = Vec::with_capacity(bytes.len() + 1);
+        for byte in bytes.iter().copied() {
+            let follows = std::mem::take(&mut self.pending);
+            match byte {
+                0x80..=0x9f if follows => continue,
+                _ if follows => plain.push(C1),
+                _ => {}
+            }
+            match byte {
+                C1 => self.pending = true,
+                b'\n' | b'\r' | b'\t' | 0x20..=0x7e | 0x80.. => plain.push(byte),
+                _ => {}
+            }
+        }
+        plain
     }
 }
 
@@ -153,6 +186,18 @@ fn tell(model: &str, line: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn terminals_get_no_control_characters() {
+        let text = "a\tb\r\n\u{1b}[31mc\u{9b}31m \u{a0}é€\u{7f}";
+        let expected = "a\tb\r\n[31mc31m \u{a0}é€";
+        for size in 1..=text.len() {
+            let mut plain = Plain::default();
+            let pieces = text.as_bytes().chunks(size);
+            let found: Vec<u8> = pieces.flat_map(|piece| plain.of(piece)).collect();
+            assert_eq!(String::from_utf8_lossy(&found), expected, "{size}");
+        }
+    }
 
     #[test]
     fn lines_are_bounded_and_without_control_characters() {
