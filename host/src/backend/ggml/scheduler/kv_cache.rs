@@ -491,10 +491,8 @@ impl KvCache {
     pub(super) fn decode(&mut self, pieces: &[Piece<'_>]) -> Result<(), Error> {
         self.batch.clear();
         for piece in pieces {
-            let length = self
-                .sequences
-                .get(piece.place)
-                .map_or(0, |s| s.tokens.len());
+            let sequence = self.sequences.get(piece.place).ok_or_else(no_room)?;
+            let length = sequence.tokens.len();
             for (index, token) in piece.tokens.iter().enumerate() {
                 let position = i32::try_from(length + index).map_err(|_| no_room())?;
                 let wanted = piece.wanted && index + 1 == piece.tokens.len();

@@ -288,6 +288,8 @@ impl Worker {
                 {
                     cache.disown(place);
                 }
+                // What is left is moved together then, and may find no room.
+                self.note_lost();
             }
         }
         self.gauge();
