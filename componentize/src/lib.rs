@@ -22,6 +22,7 @@ mod exit_code;
 mod exports;
 mod guard;
 mod input;
+mod leb128;
 mod memory_size;
 mod options;
 mod plan;

@@ -6,18 +6,23 @@
 //! memory itself, `memory.size` therefore gives the size that it started with: what it would have been
 //! without an adapter. From then on it is true again, and what `memory.grow` gives always is.
 //!
-//! Two functions, their types and a global are appended, so no index changes, and the bodies that hold
-//! one of the two instructions are encoded anew. A module that never asks, by `memory.size` or by growth by no
-//! pages, stays as it is.
+//! Two functions, their types and a global are appended, so no index changes. A function that holds one of the two
+//! instructions is appended once more, changed, and in its place is one of the same size that calls that: whatever else
+//! is in the code section stays where it is, and debug information stays true of it. A module that never asks, by
+//! `memory.size` or by growth by no pages, stays as it is.
 
+use crate::leb128::{leb128, width};
 use memchr::memmem;
 use std::borrow::Cow;
+use std::ops::Range;
 use wasm_encoder::reencode::{Reencode, RoundtripReencoder};
 use wasm_encoder::{
-    BlockType, CodeSection, ConstExpr, Function, FunctionSection, GlobalSection, GlobalType,
-    RawSection, TypeSection, ValType,
+    BlockType, ConstExpr, Function, FunctionSection, GlobalSection, GlobalType, RawSection,
+    SectionId, TypeSection, ValType,
 };
-use wasmparser::{BinaryReaderError, FunctionBody, Operator, Parser, Payload, TypeRef};
+use wasmparser::{
+    BinaryReaderError, CompositeInnerType, FunctionBody, Operator, Parser, Payload, TypeRef,
+};
 
 /// `memory.size` and `memory.grow` of memory 0.
 const MEMORY_SIZE: &[u8] = &[0x3f, 0x00];
@@ -39,7 +44,11 @@ pub(crate) fn hide_growth(module: &[u8]) -> Cow<'_, [u8]> {
 #[derive(Default)]
 struct Sections<'a> {
     types: u32,
+    /// How many parameters functions of each type have.
+    parameters: Vec<u32>,
     functions: u32,
+    /// The types of the module's own.
+    own: Vec<u32>,
     globals: u32,
     pages: Option<u32>,
     bodies: Vec<FunctionBody<'a>>,
@@ -54,7 +63,15 @@ impl<'a> Sections<'a> {
             match payload? {
                 Payload::TypeSection(section) => {
                     for group in section {
-                        found.types += u32::try_from(group?.types().len()).unwrap_or(u32::MAX);
+                        for ty in group?.types() {
+                            found.parameters.push(match &ty.composite_type.inner {
+                                CompositeInnerType::Func(ty) => {
+                                    u32::try_from(ty.params().len()).unwrap_or(u32::MAX)
+                                }
+                                _ => 0,
+                            });
+                            found.types += 1;
+                        }
                     }
                 }
                 Payload::ImportSection(section) => {
@@ -68,7 +85,12 @@ impl<'a> Sections<'a> {
                         }
                     }
                 }
-                Payload::FunctionSection(section) => found.functions += section.count(),
+                Payload::FunctionSection(section) => {
+                    for ty in section {
+                        found.own.push(ty?);
+                        found.functions += 1;
+                    }
+                }
                 Payload::GlobalSection(section) => found.globals += section.count(),
                 Payload::MemorySection(section) => {
                     for memory in section {
@@ -99,6 +121,7 @@ impl<'a> Sections<'a> {
         let size = self.functions;
         let grow = self.functions + 1;
         let grown = self.globals;
+        let changed = self.changed().ok()?;
         let mut output = wasm_encoder::Module::new();
         let mut has_globals = false;
         for payload in Parser::new(0).parse_all(module) {
@@ -133,6 +156,9 @@ impl<'a> Sections<'a> {
                     }
                     functions.function(self.types);
                     functions.function(self.types + 1);
+                    for index in &changed {
+                        functions.function(*self.own.get(*index)?);
+                    }
                     output.section(&functions);
                 }
                 Payload::GlobalSection(section) => {
@@ -143,18 +169,21 @@ impl<'a> Sections<'a> {
                     output.section(&grown_global(globals));
                     has_globals = true;
                 }
-                Payload::CodeSectionStart { .. } => {
-                    let mut code = CodeSection::new();
-                    for body in &self.bodies {
-                        if holds(body, MEMORY_SIZE) || holds(body, MEMORY_GROW) {
-                            code.function(&Self::redirect(body, size, grow)?);
-                        } else {
-                            code.raw(body.as_bytes());
-                        }
+                Payload::CodeSectionStart {
+                    unchecked_range: range,
+                    count,
+                    ..
+                } => {
+                    let mut code = self.code(module, &range, count, &changed)?;
+                    append(&mut code, size_function(grown, pages))?;
+                    append(&mut code, grow_function(size, grown))?;
+                    for index in &changed {
+                        append(&mut code, Self::redirect(&self.bodies[*index], size, grow)?)?;
                     }
-                    code.function(&size_function(grown, pages));
-                    code.function(&grow_function(size, grown));
-                    output.section(&code);
+                    output.section(&RawSection {
+                        id: SectionId::Code.into(),
+                        data: &code,
+                    });
                 }
                 Payload::CodeSectionEntry(_) => {}
                 other => {
@@ -170,6 +199,64 @@ impl<'a> Sections<'a> {
             }
         }
         Some(output.finish())
+    }
+
+    /// The bodies that hold one of the instructions.
+    fn changed(&self) -> Result<Vec<usize>, BinaryReaderError> {
+        let mut changed = Vec::new();
+        for (index, body) in self.bodies.iter().enumerate() {
+            let holds = (holds(body, MEMORY_SIZE) || holds(body, MEMORY_GROW))
+                && instructions(body)?.iter().any(|operator| {
+                    matches!(
+                        operator,
+                        Operator::MemorySize { mem: 0 } | Operator::MemoryGrow { mem: 0 }
+                    )
+                });
+            if holds {
+                changed.push(index);
+            }
+        }
+        Ok(changed)
+    }
+
+    /// The code section's content with the bodies that there are, and the number of those that there will be.
+    fn code(
+        &self,
+        module: &[u8],
+        range: &Range<u64>,
+        count: u32,
+        changed: &[usize],
+    ) -> Option<Vec<u8>> {
+        let at = |offset: u64| usize::try_from(offset).ok();
+        let start = at(range.start)?;
+        let count_width = width(module.get(start..at(range.end)?)?)?;
+        let appended = u32::try_from(changed.len()).ok()?.checked_add(2)?;
+        let mut code = leb128(count.checked_add(appended)?, count_width);
+        let mut end = start + count_width;
+        let mut copies = (self.functions + 2)..;
+        for (index, body) in self.bodies.iter().enumerate() {
+            let range = body.range();
+            let size = module.get(end..at(range.start)?)?;
+            end = at(range.end)?;
+            if changed.binary_search(&index).is_err() {
+                code.extend_from_slice(size);
+                code.extend_from_slice(body.as_bytes());
+                continue;
+            }
+            let parameters = self.own.get(index).and_then(|ty| {
+                let ty = usize::try_from(*ty).ok()?;
+                self.parameters.get(ty).copied()
+            })?;
+            let forward = forward(parameters, copies.next()?, body.as_bytes().len());
+            if forward.len() == body.as_bytes().len() {
+                code.extend_from_slice(size);
+            } else {
+                // It is too small for that: what follows moves by some bytes.
+                code.extend(leb128(u32::try_from(forward.len()).ok()?, size.len()));
+            }
+            code.extend(forward);
+        }
+        Some(code)
     }
 
     /// A body whose instructions call the appended functions.
@@ -207,6 +294,33 @@ fn asks_for_size(operators: &[Operator<'_>]) -> bool {
                 [Operator::I32Const { value: 0 }, Operator::MemoryGrow { .. }]
             )
         })
+}
+
+/// A body that calls a function with its own parameters and gives what that gives, of at least so many bytes.
+fn forward(parameters: u32, function: u32, size: usize) -> Vec<u8> {
+    const LOCAL_GET: u8 = 0x20;
+    const CALL: u8 = 0x10;
+    const NOP: u8 = 0x01;
+    const END: u8 = 0x0b;
+    // No locals.
+    let mut body = vec![0];
+    for parameter in 0..parameters {
+        body.push(LOCAL_GET);
+        body.extend(leb128(parameter, 1));
+    }
+    body.push(CALL);
+    body.extend(leb128(function, 1));
+    let length = size.saturating_sub(1).max(body.len());
+    body.resize(length, NOP);
+    body.push(END);
+    body
+}
+
+fn append(code: &mut Vec<u8>, function: Function) -> Option<()> {
+    let body = function.into_raw_body();
+    code.extend(leb128(u32::try_from(body.len()).ok()?, 1));
+    code.extend(body);
+    Some(())
 }
 
 /// Whether these bytes are anywhere in a body: reading its instructions is slower.
@@ -322,6 +436,45 @@ mod tests {
             count(&bytes, |o| matches!(o, Operator::MemoryGrow { .. })),
             1
         );
+    }
+
+    /// Where each body is, from the start of the section, and how large.
+    fn places(module: &[u8]) -> Vec<(u64, u64)> {
+        let mut start = 0;
+        let mut found = Vec::new();
+        for payload in Parser::new(0).parse_all(module) {
+            match payload.expect("it parses") {
+                Payload::CodeSectionStart {
+                    unchecked_range: range,
+                    ..
+                } => start = range.start,
+                Payload::CodeSectionEntry(body) => {
+                    let range = body.range();
+                    found.push((range.start - start, range.end - range.start));
+                }
+                _ => {}
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn bodies_stay_where_they_are() {
+        let text = r#"(module
+            (memory (export "memory") 3)
+            (func (export "first") (result i32) i32.const 1)
+            (func (export "size") (param i32 i64) (result i32 i64)
+                (local f64) nop nop nop nop nop nop nop local.get 0 memory.grow drop memory.size local.get 1)
+            (func (export "last") (result i32) i32.const 0x4000))"#;
+        let before = wat::parse_str(text).expect("the test's module is valid");
+        let after = changed(text).expect("it reads the size");
+        assert_eq!(places(&after)[..3], places(&before));
+        // The two functions, and the changed one.
+        assert_eq!(places(&after).len(), 6);
+        // One that is too small for a call moves what follows, and works all the same.
+        let text = r#"(module (memory 1)
+            (func (param i32 i32 i32 i32) (result i32) memory.size) (func (result i32) i32.const 5))"#;
+        assert_eq!(places(&changed(text).expect("it reads the size")).len(), 5);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! At most one function is appended, so that no index changes, and bodies stay where they are in the code section, so that
 //! debug information stays true.
 
+use crate::leb128::{leb128, width};
 use std::borrow::Cow;
 use wasm_encoder::reencode::{Reencode, RoundtripReencoder};
 use wasm_encoder::{ExportKind, ExportSection, Function, FunctionSection, RawSection, SectionId};
@@ -166,7 +167,7 @@ impl Found {
     /// The code section's content with one body more. The others stay where they are, but where their number takes
     /// a byte more than before.
     fn code(&self, section: &[u8], count: u32) -> Option<Vec<u8>> {
-        let width = section.iter().position(|byte| byte & 0x80 == 0)? + 1;
+        let width = width(section)?;
         let mut content = leb128(count.checked_add(1)?, width);
         content.extend_from_slice(&section[width..]);
         let mut function = Function::new([]);
@@ -176,19 +177,6 @@ impl Found {
         content.extend(leb128(u32::try_from(body.len()).ok()?, 1));
         content.extend(body);
         Some(content)
-    }
-}
-
-/// A number as WebAssembly has it, with at least so many bytes.
-fn leb128(mut number: u32, width: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    loop {
-        let last = number < 0x80 && bytes.len() + 1 >= width;
-        bytes.push((number & 0x7f) as u8 | if last { 0 } else { 0x80 });
-        if last {
-            return bytes;
-        }
-        number >>= 7;
     }
 }
 
@@ -276,12 +264,5 @@ mod tests {
         for length in 0..module.len() {
             defer(&module[..length]);
         }
-    }
-
-    #[test]
-    fn numbers_have_the_width_that_is_asked_for() {
-        assert_eq!(leb128(5, 1), [5]);
-        assert_eq!(leb128(5, 3), [0x85, 0x80, 0]);
-        assert_eq!(leb128(128, 1), [0x80, 1]);
     }
 }
