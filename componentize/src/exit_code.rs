@@ -6,6 +6,7 @@
 //! Both functions take one `i32`; before the call, the adapter compares the code with 0, and that
 //! comparison becomes no operation. (As an `u8`, the code is cut to its lowest 8 bits, as on Unix.)
 
+use crate::sections;
 use std::collections::BTreeSet;
 use wasm_encoder::{
     EntityType, ImportSection, RawSection, SectionId,
@@ -50,14 +51,7 @@ pub(crate) fn exact(adapter: &[u8]) -> Option<Vec<u8>> {
                     data: &code,
                 });
             }
-            other => {
-                if let Some((id, range)) = other.as_section() {
-                    let start = usize::try_from(range.start).ok()?;
-                    let end = usize::try_from(range.end).ok()?;
-                    let data = adapter.get(start..end)?;
-                    output.section(&RawSection { id, data });
-                }
-            }
+            other => sections::copy(&mut output, adapter, &other)?,
         }
     }
     Some(output.finish())

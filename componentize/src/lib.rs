@@ -29,6 +29,7 @@ mod plan;
 mod preview1;
 mod refusal;
 mod report;
+mod sections;
 mod start;
 mod validate;
 mod world;

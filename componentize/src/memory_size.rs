@@ -11,7 +11,8 @@
 //! is in the code section stays where it is, and debug information stays true of it. A module that never asks, by
 //! `memory.size` or by growth by no pages, stays as it is.
 
-use crate::leb128::{leb128, width};
+use crate::leb128::leb128;
+use crate::sections;
 use memchr::memmem;
 use std::borrow::Cow;
 use std::ops::Range;
@@ -175,10 +176,13 @@ impl<'a> Sections<'a> {
                     ..
                 } => {
                     let mut code = self.code(module, &range, count, &changed)?;
-                    append(&mut code, size_function(grown, pages))?;
-                    append(&mut code, grow_function(size, grown))?;
+                    sections::append(&mut code, size_function(grown, pages))?;
+                    sections::append(&mut code, grow_function(size, grown))?;
                     for index in &changed {
-                        append(&mut code, Self::redirect(&self.bodies[*index], size, grow)?)?;
+                        sections::append(
+                            &mut code,
+                            Self::redirect(&self.bodies[*index], size, grow)?,
+                        )?;
                     }
                     output.section(&RawSection {
                         id: SectionId::Code.into(),
@@ -186,16 +190,7 @@ impl<'a> Sections<'a> {
                     });
                 }
                 Payload::CodeSectionEntry(_) => {}
-                other => {
-                    if let Some((id, range)) = other.as_section() {
-                        let range =
-                            usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?;
-                        output.section(&RawSection {
-                            id,
-                            data: module.get(range)?,
-                        });
-                    }
-                }
+                other => sections::copy(&mut output, module, &other)?,
             }
         }
         Some(output.finish())
@@ -229,10 +224,10 @@ impl<'a> Sections<'a> {
     ) -> Option<Vec<u8>> {
         let at = |offset: u64| usize::try_from(offset).ok();
         let start = at(range.start)?;
-        let count_width = width(module.get(start..at(range.end)?)?)?;
+        let section = module.get(start..at(range.end)?)?;
         let appended = u32::try_from(changed.len()).ok()?.checked_add(2)?;
-        let mut code = leb128(count.checked_add(appended)?, count_width);
-        let mut end = start + count_width;
+        let (mut code, from) = sections::more_bodies(section, count, appended)?;
+        let mut end = start + from;
         let mut copies = (self.functions + 2)..;
         for (index, body) in self.bodies.iter().enumerate() {
             let range = body.range();
@@ -316,13 +311,6 @@ fn forward(parameters: u32, function: u32, size: usize) -> Vec<u8> {
     body
 }
 
-fn append(code: &mut Vec<u8>, function: Function) -> Option<()> {
-    let body = function.into_raw_body();
-    code.extend(leb128(u32::try_from(body.len()).ok()?, 1));
-    code.extend(body);
-    Some(())
-}
-
 /// Whether these bytes are anywhere in a body: reading its instructions is slower.
 fn holds(body: &FunctionBody<'_>, bytes: &[u8]) -> bool {
     memmem::find(body.as_bytes(), bytes).is_some()
@@ -388,6 +376,7 @@ fn grow_function(size: u32, grown: u32) -> Function {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sections::bodies;
     use wasmparser::Validator;
 
     fn changed(text: &str) -> Option<Vec<u8>> {
@@ -438,26 +427,6 @@ mod tests {
         );
     }
 
-    /// Where each body is, from the start of the section, and how large.
-    fn places(module: &[u8]) -> Vec<(u64, u64)> {
-        let mut start = 0;
-        let mut found = Vec::new();
-        for payload in Parser::new(0).parse_all(module) {
-            match payload.expect("it parses") {
-                Payload::CodeSectionStart {
-                    unchecked_range: range,
-                    ..
-                } => start = range.start,
-                Payload::CodeSectionEntry(body) => {
-                    let range = body.range();
-                    found.push((range.start - start, range.end - range.start));
-                }
-                _ => {}
-            }
-        }
-        found
-    }
-
     #[test]
     fn bodies_stay_where_they_are() {
         let text = r#"(module
@@ -468,13 +437,13 @@ mod tests {
             (func (export "last") (result i32) i32.const 0x4000))"#;
         let before = wat::parse_str(text).expect("the test's module is valid");
         let after = changed(text).expect("it reads the size");
-        assert_eq!(places(&after)[..3], places(&before));
+        assert_eq!(bodies(&after)[..3], bodies(&before));
         // The two functions, and the changed one.
-        assert_eq!(places(&after).len(), 6);
+        assert_eq!(bodies(&after).len(), 6);
         // One that is too small for a call moves what follows, and works all the same.
         let text = r#"(module (memory 1)
             (func (param i32 i32 i32 i32) (result i32) memory.size) (func (result i32) i32.const 5))"#;
-        assert_eq!(places(&changed(text).expect("it reads the size")).len(), 5);
+        assert_eq!(bodies(&changed(text).expect("it reads the size")).len(), 5);
     }
 
     #[test]

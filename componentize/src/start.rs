@@ -8,7 +8,7 @@
 //! At most one function is appended, so that no index changes, and bodies stay where they are in the code section, so that
 //! debug information stays true.
 
-use crate::leb128::{leb128, width};
+use crate::sections;
 use std::borrow::Cow;
 use wasm_encoder::reencode::{Reencode, RoundtripReencoder};
 use wasm_encoder::{ExportKind, ExportSection, Function, FunctionSection, RawSection, SectionId};
@@ -125,16 +125,7 @@ impl Found {
                     appended = true;
                 }
                 Payload::CodeSectionEntry(_) => {}
-                other => {
-                    if let Some((id, range)) = other.as_section() {
-                        let range =
-                            usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?;
-                        output.section(&RawSection {
-                            id,
-                            data: module.get(range)?,
-                        });
-                    }
-                }
+                other => sections::copy(&mut output, module, &other)?,
             }
         }
         (appended && exported).then(|| output.finish())
@@ -164,18 +155,14 @@ impl Found {
         exports
     }
 
-    /// The code section's content with one body more. The others stay where they are, but where their number takes
-    /// a byte more than before.
+    /// The code section's content with one body more.
     fn code(&self, section: &[u8], count: u32) -> Option<Vec<u8>> {
-        let width = width(section)?;
-        let mut content = leb128(count.checked_add(1)?, width);
-        content.extend_from_slice(&section[width..]);
+        let (mut content, from) = sections::more_bodies(section, count, 1)?;
+        content.extend_from_slice(&section[from..]);
         let mut function = Function::new([]);
         let (_, entry) = self.entry?;
         function.instructions().call(self.start).call(entry).end();
-        let body = function.into_raw_body();
-        content.extend(leb128(u32::try_from(body.len()).ok()?, 1));
-        content.extend(body);
+        sections::append(&mut content, function)?;
         Some(content)
     }
 }
@@ -183,6 +170,7 @@ impl Found {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sections::bodies;
     use wasmparser::Validator;
 
     fn changed(text: &str) -> Option<String> {
@@ -197,24 +185,6 @@ mod tests {
                 Some(exports(&bytes))
             }
         }
-    }
-
-    /// Where each body is, from the start of the section.
-    fn bodies(module: &[u8]) -> Vec<u64> {
-        let mut start = 0;
-        let mut found = Vec::new();
-        for payload in Parser::new(0).parse_all(module) {
-            match payload.expect("it parses") {
-                Payload::CodeSectionStart {
-                    unchecked_range: range,
-                    ..
-                } => start = range.start,
-                Payload::CodeSectionEntry(body) => found.push(body.range().start - start),
-                Payload::StartSection { .. } if !found.is_empty() => panic!("a late start"),
-                _ => {}
-            }
-        }
-        found
     }
 
     fn exports(module: &[u8]) -> String {
