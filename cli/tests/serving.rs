@@ -159,6 +159,7 @@ fn limits_are_listed_and_wrong_ones_named() {
     let help = folder.run(&["run", "--limit", "help"]);
     assert!(help.status.success());
     let help = text(&help.stdout);
+    assert!(help.starts_with("The limits"), "{help}");
     assert!(
         help.contains("compute-time") && help.contains("4GiB"),
         "{help}"

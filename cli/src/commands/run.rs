@@ -7,10 +7,10 @@ use crate::failure::Failure;
 use crate::input::Input;
 use crate::isolation::IsolationArgs;
 use crate::serving::{instances, metrics, timings};
+use crate::text::print;
 use crate::wasmedge::WasmEdgeArgs;
 use crate::{bundles, models, progress};
 use clap::builder::TypedValueParser;
-use clap::error::ErrorKind;
 use clap::{Arg, Args, Command};
 use llm_wasi_bundle::Bundle;
 use llm_wasi_bundle::sign::TrustedKey;
@@ -201,7 +201,8 @@ impl TypedValueParser for LimitParser {
         value: &OsStr,
     ) -> Result<Self::Value, clap::Error> {
         if value == "help" {
-            return Err(clap::Error::raw(ErrorKind::DisplayHelp, limits_help()));
+            // Whatever an error of clap says begins with a word that says it is one.
+            std::process::exit(i32::from(print(&limits_help()).is_err()));
         }
         limit.parse_ref(command, argument, value)
     }
