@@ -11,6 +11,7 @@ mod quantization;
 mod split;
 mod vocabulary;
 
+pub use memory::CachedElements;
 pub use split::Part;
 
 use header::{Header, unreadable};

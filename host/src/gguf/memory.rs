@@ -11,13 +11,30 @@ const ACTIVATION: u64 = 4;
 /// Size of an element of the mask, an `f16`.
 const MASK: u64 = 2;
 
+/// How many elements a model keeps of each token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CachedElements {
+    /// Those of its keys, in all layers.
+    pub keys: u64,
+    /// Those of its values.
+    pub values: u64,
+}
+
 impl Gguf {
     /// About how many bytes the keys and values of `tokens` tokens take, in llama.cpp's default `f16`.
     /// Nothing if the header does not say enough, as with models that have no attention.
     pub fn kv_cache_size(&self, tokens: u64) -> Option<u64> {
+        let CachedElements { keys, values } = self.cached_elements()?;
+        let elements = keys.saturating_add(values);
+        Some(elements.saturating_mul(CACHED).saturating_mul(tokens))
+    }
+
+    /// About how many elements the model keeps of each token; more than that in models whose layers with a
+    /// sliding window have smaller heads. Nothing if the header does not say enough.
+    pub fn cached_elements(&self) -> Option<CachedElements> {
         if self.architecture_flag("attention.causal") == Some(false) {
             // Such a model reads its input once and has no use for a cache.
-            return Some(0);
+            return Some(CachedElements::default());
         }
         let layers = self.architecture_number("block_count")?;
         let heads = self.per_layer("attention.head_count", layers)?;
@@ -32,13 +49,31 @@ impl Gguf {
         let value = self
             .architecture_number("attention.value_length")
             .or_else(default)?;
-        let heads = kv_heads.iter().fold(0_u64, |sum, n| sum.saturating_add(*n));
-        Some(
-            heads
-                .saturating_mul(key.saturating_add(value))
-                .saturating_mul(CACHED)
-                .saturating_mul(tokens),
-        )
+        // Multi-head latent attention finds its values in its keys.
+        let is_latent = self
+            .architecture_number("attention.key_length_mla")
+            .is_some_and(|length| length > 0);
+        let heads = (0..)
+            .zip(&kv_heads)
+            .filter(|(layer, _)| self.has_keys(*layer, layers))
+            .fold(0_u64, |sum, (_, heads)| sum.saturating_add(*heads));
+        Some(CachedElements {
+            keys: heads.saturating_mul(key),
+            values: if is_latent {
+                0
+            } else {
+                heads.saturating_mul(value)
+            },
+        })
+    }
+
+    /// Whether a layer has keys and values of its own.
+    fn has_keys(&self, layer: u64, layers: u64) -> bool {
+        // The last ones may use those of others, and only some may have attention at all.
+        let shared = self.architecture_number("attention.shared_kv_layers");
+        let interval = self.architecture_number("full_attention_interval");
+        layer < layers.saturating_sub(shared.unwrap_or(0))
+            && interval.is_none_or(|interval| interval == 0 || (layer + 1).is_multiple_of(interval))
     }
 
     /// Roughly how many bytes a computation takes in a context of `tokens` tokens: logits, embeddings
@@ -113,6 +148,36 @@ mod tests {
         // A list of another length means nothing: every head counts then.
         gguf.lists.insert(key, vec![1]);
         assert_eq!(gguf.kv_cache_size(1), Some(3 * 8 * 16 * 2));
+    }
+
+    #[test]
+    fn layers_without_keys_of_their_own() {
+        let numbers = [
+            ("block_count", 8),
+            ("embedding_length", 64),
+            ("attention.head_count", 8),
+        ];
+        let with = |more| {
+            let numbers: Vec<_> = numbers.into_iter().chain(more).collect();
+            Gguf::of_numbers(&numbers).kv_cache_size(1)
+        };
+        let layer = 8 * 16 * 2;
+        assert_eq!(with(vec![]), Some(8 * layer));
+        // The fourth and the eighth.
+        assert_eq!(with(vec![("full_attention_interval", 4)]), Some(2 * layer));
+        assert_eq!(with(vec![("full_attention_interval", 0)]), Some(8 * layer));
+        assert_eq!(
+            with(vec![("attention.shared_kv_layers", 3)]),
+            Some(5 * layer)
+        );
+        assert_eq!(with(vec![("attention.shared_kv_layers", 9)]), Some(0));
+        let latent = vec![
+            ("attention.head_count_kv", 1),
+            ("attention.key_length", 72),
+            ("attention.value_length", 64),
+            ("attention.key_length_mla", 24),
+        ];
+        assert_eq!(with(latent), Some(8 * 72 * 2));
     }
 
     #[test]

@@ -156,6 +156,15 @@ impl Placement {
         }
     }
 
+    /// How many of so many layers the processor computes.
+    pub(super) fn layers_on_cpu(&self, layers: u32) -> u32 {
+        match u32::try_from(self.layers) {
+            _ if !self.gpu => layers,
+            Ok(on_gpu) => layers.saturating_sub(on_gpu),
+            Err(_) => 0,
+        }
+    }
+
     /// What llama.cpp is told.
     pub(super) fn apply(&self, params: LlamaModelParams) -> Result<LlamaModelParams, Error> {
         if !self.gpu {
@@ -284,6 +293,20 @@ mod tests {
             let error = choose(&with, target, |options| options.main_gpu = 1).unwrap_err();
             assert!(error.message.contains("below 1, found 1"), "{error}");
         }
+    }
+
+    #[test]
+    fn layers_that_the_processor_computes() {
+        let gpu = [device("Vulkan0", DeviceKind::Gpu, 1 << 30)];
+        let on_cpu = |target, layers| {
+            let placement = choose(&gpu, target, |options| options.n_gpu_layers = layers);
+            placement.unwrap().layers_on_cpu(30)
+        };
+        assert_eq!(on_cpu(Target::Cpu, 7), 30);
+        assert_eq!(on_cpu(Target::Gpu, -1), 0);
+        assert_eq!(on_cpu(Target::Gpu, 7), 23);
+        assert_eq!(on_cpu(Target::Gpu, 31), 0);
+        assert_eq!(on_cpu(Target::Gpu, 0), 30);
     }
 
     #[test]

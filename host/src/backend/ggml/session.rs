@@ -101,6 +101,36 @@ impl Settings {
         }
     }
 
+    /// About how many bytes the keys and values of `tokens` tokens take.
+    pub(super) fn kv_cache_size(&self, weights: &Weights, tokens: usize) -> u64 {
+        let cached = weights.cached;
+        let tokens = tokens as u64;
+        self.cache_type_k
+            .size(cached.keys.saturating_mul(tokens))
+            .saturating_add(self.cache_type_v.size(cached.values.saturating_mul(tokens)))
+    }
+
+    /// The part of them that is in the system's memory. What a GPU computes with is in its own, where llama.cpp fails
+    /// if there is too little.
+    fn kv_cache_size_here(&self, weights: &Weights, tokens: usize) -> u64 {
+        let size = self.kv_cache_size(weights, tokens);
+        if self.no_kv_offload {
+            return size;
+        }
+        let layers = u64::from(weights.model.n_layer()).max(1);
+        (size / layers).saturating_mul(u64::from(weights.layers_on_cpu()))
+    }
+
+    /// How many bytes `tokens` tokens take, and how many are free, if that is less.
+    ///
+    /// llama.cpp allocates and clears a whole context at once, and on systems that promise more memory than they have
+    /// this ends the process. Guests choose `ctx-size`, so the host does the sum before.
+    pub(super) fn excess(&self, weights: &Weights, tokens: usize) -> Option<(u64, u64)> {
+        let needed = self.kv_cache_size_here(weights, tokens);
+        let available = memory::available()?;
+        (needed > available).then_some((needed, available))
+    }
+
     /// Whether what is computed with these settings can share batches and a KV cache with others.
     pub(super) fn shares(&self, weights: &Weights) -> bool {
         let model = &weights.model;
@@ -189,11 +219,7 @@ pub(super) fn new_context(
     tokens: usize,
     adjust: impl FnOnce(LlamaContextParams) -> LlamaContextParams,
 ) -> Result<OwnedContext, Error> {
-    let tokens = u32::try_from(tokens).unwrap_or(u32::MAX);
-    let needed = memory::context_size(&weights.model, tokens);
-    if let Some(available) = memory::available()
-        && needed > available
-    {
+    if let Some((needed, available)) = settings.excess(weights, tokens) {
         return Err(Error::new(
             ErrorCode::TooLarge,
             format!(
@@ -205,6 +231,7 @@ pub(super) fn new_context(
         ));
     }
     let backend = llama_backend()?;
+    let tokens = u32::try_from(tokens).unwrap_or(u32::MAX);
     let params = adjust(settings.params().with_n_ctx(NonZeroU32::new(tokens)));
     let (llama, reason) = log::capture(|| OwnedContext::new(backend, weights.clone(), params));
     llama.map_err(|error| {

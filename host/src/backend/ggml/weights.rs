@@ -8,7 +8,7 @@ use super::session::Settings;
 use super::{llama_backend, log};
 use crate::backend::Target;
 use crate::figures::Figure;
-use crate::gguf::{Gguf, Part};
+use crate::gguf::{CachedElements, Gguf, Part};
 use crate::metrics::Metrics;
 use crate::{Activity, Error, Monitor, Scheduling};
 use llama_cpp_2::model::LlamaModel;
@@ -26,6 +26,8 @@ const THOUSANDTHS: u64 = 1000;
 /// A model in memory.
 pub(super) struct Weights {
     pub(super) model: LlamaModel,
+    /// What it keeps of each token.
+    pub(super) cached: CachedElements,
     file: FileIdentity,
     placement: Placement,
     /// The mapped files.
@@ -125,10 +127,36 @@ impl Weights {
         self.mapped.check()
     }
 
+    /// Those of a file, for tests.
+    #[cfg(all(test, feature = "test-support"))]
+    pub(super) fn of_file(path: &Path, options: &Options) -> Result<Arc<Self>, Error> {
+        let origin = Origin {
+            loader: Arc::default(),
+            path: path.to_owned(),
+            temporary: None,
+            target: Target::Cpu,
+            monitor: Monitor::default(),
+            guest: 0,
+            most_prompt_tokens: usize::MAX,
+            most_options: usize::MAX,
+            is_excess_told: Arc::default(),
+            scheduling: Scheduling::default(),
+            metrics: Metrics::default(),
+            #[cfg(feature = "images")]
+            images: super::images::Source::new(crate::Files::default(), None),
+        };
+        Ok(origin.load(options)?.weights.clone())
+    }
+
     /// Whether a GPU computes with them.
     #[cfg(feature = "images")]
     pub(super) fn on_gpu(&self) -> bool {
         self.placement.gpu
+    }
+
+    /// How many of their layers the processor computes.
+    pub(super) fn layers_on_cpu(&self) -> u32 {
+        self.placement.layers_on_cpu(self.model.n_layer())
     }
 }
 
@@ -160,6 +188,8 @@ impl Origin {
                     // Before llama.cpp reads them.
                     mapped: Mapped::open(&files, options.use_mmap)?,
                     model: self.read(&request.file, &placement, size)?,
+                    // No more is known of models without attention, which keep nothing.
+                    cached: header.cached_elements().unwrap_or_default(),
                     file: request.file,
                     placement,
                     _temporary: self.temporary.clone(),

@@ -210,6 +210,22 @@ choice! {
     }
 }
 
+impl CacheType {
+    /// How many bytes so many elements take: ggml packs the small ones in blocks of 32.
+    pub fn size(self, elements: u64) -> u64 {
+        let block = match self {
+            Self::F32 => 128,
+            Self::F16 | Self::Bf16 => 64,
+            Self::Q8_0 => 34,
+            Self::Q5_1 => 24,
+            Self::Q5_0 => 22,
+            Self::Q4_1 => 20,
+            Self::Q4_0 | Self::Iq4Nl => 18,
+        };
+        elements.div_ceil(32).saturating_mul(block)
+    }
+}
+
 choice! {
     /// How the embeddings of tokens become one.
     Pooling {
@@ -418,6 +434,22 @@ mod tests {
             options.apply(json.as_bytes()).unwrap();
             assert_eq!(options, Options::default(), "{}", spec.name);
         }
+    }
+
+    #[test]
+    fn sizes_of_cached_elements() {
+        let sizes = [
+            (CacheType::F32, 4.0),
+            (CacheType::F16, 2.0),
+            (CacheType::Q8_0, 1.0625),
+            (CacheType::Q5_1, 0.75),
+            (CacheType::Iq4Nl, 0.5625),
+        ];
+        for (ty, each) in sizes {
+            assert_eq!(ty.size(64_000), (64_000.0 * each) as u64, "{ty:?}");
+        }
+        assert_eq!(CacheType::Q8_0.size(33), 68);
+        assert_eq!(CacheType::F16.size(u64::MAX), u64::MAX);
     }
 
     #[test]

@@ -4,7 +4,6 @@ use super::Key;
 use super::plan::FEWEST;
 use super::prefixes::Prefixes;
 use super::sequences::{Sequence, Sequences, common};
-use crate::backend::ggml::memory;
 use crate::backend::ggml::owned::OwnedContext;
 use crate::backend::ggml::session::{self, Settings};
 use crate::backend::ggml::weights::Weights;
@@ -173,6 +172,7 @@ impl KvCache {
         own: Option<usize>,
         prompt: &[LlamaToken],
     ) -> Result<(usize, usize), Error> {
+        self.revive()?;
         let most = prompt.len().saturating_sub(1);
         if let Some(place) = own {
             let found = self.sequences.get(place);
@@ -236,8 +236,7 @@ impl KvCache {
         };
         let tokens = &sequence.tokens;
         if !tokens.is_empty() && !self.prefixes.have(tokens) {
-            let count = u32::try_from(tokens.len()).unwrap_or(u32::MAX);
-            let bytes = memory::context_size(&self.weights.model, count);
+            let bytes = self.settings.kv_cache_size(&self.weights, tokens.len());
             if bytes > MOST_MOVED || !self.prefixes.has_room_for(bytes) {
                 return;
             }
@@ -400,10 +399,8 @@ impl KvCache {
         if capacity == self.capacity {
             return false;
         }
-        let more = u32::try_from((capacity - self.capacity) * self.size).unwrap_or(u32::MAX);
-        if memory::available()
-            .is_some_and(|free| memory::context_size(&self.weights.model, more) > free)
-        {
+        let more = (capacity - self.capacity).saturating_mul(self.size);
+        if self.settings.excess(&self.weights, more).is_some() {
             tracing::debug!(capacity, "no memory for a larger context");
             self.most = self.capacity;
             return false;
@@ -430,14 +427,25 @@ impl KvCache {
         grown
     }
 
+    /// Makes the context anew that growth has lost: there was no memory for any, and may be some now.
+    fn revive(&mut self) -> Result<(), Error> {
+        if self.llama.is_none() {
+            self.llama = Some(make(&self.weights, &self.settings, self.size, 1)?);
+            // Every sequence was forgotten with the old one.
+            self.sequences = Sequences::new(places(1));
+            self.capacity = 1;
+            self.peak = 0;
+        }
+        Ok(())
+    }
+
     /// Moves what is left together, once most of it has gone: llama.cpp steps over all cells up to the last one in use.
     fn compact(&mut self) {
         let tokens = self.sequences.tokens();
         if self.peak < FEWEST_CELLS || tokens > self.peak / 2 {
             return;
         }
-        let count = u32::try_from(tokens).unwrap_or(u32::MAX);
-        if memory::context_size(&self.weights.model, count) > MOST_MOVED {
+        if self.settings.kv_cache_size(&self.weights, tokens) > MOST_MOVED {
             return;
         }
         let states = self.save();
@@ -628,7 +636,7 @@ fn tokens_at_once(capacity: usize) -> u32 {
 fn no_context() -> Error {
     Error::new(
         ErrorCode::RuntimeError,
-        "llama.cpp could not make the model's context anew: load the model again",
+        "llama.cpp could not make the model's context anew, for want of memory: try again later",
     )
 }
 
@@ -637,4 +645,55 @@ fn no_room() -> Error {
         ErrorCode::Busy,
         "the model's KV cache is full of computations that run: try again later",
     )
+}
+
+#[cfg(all(test, feature = "test-support"))]
+mod tests {
+    use super::*;
+    use crate::backend::ggml::options::Options;
+    use crate::testing::TinyModel;
+
+    fn cache() -> (tempfile::TempDir, KvCache) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tiny.gguf");
+        TinyModel::new().write(&path).unwrap();
+        let options = Options::default();
+        let weights = Weights::of_file(&path, &options).unwrap();
+        let settings = Settings::new(&options);
+        let scheduling = Scheduling::default();
+        let cache = KvCache::new(weights, settings, scheduling, Metrics::default());
+        (folder, cache.unwrap())
+    }
+
+    /// Evaluates a prompt. Gives how much of it was there already.
+    fn evaluate(cache: &mut KvCache, key: Key, prompt: &[LlamaToken]) -> usize {
+        let (place, kept) = cache.seat(key, None, prompt).unwrap();
+        let piece = Piece {
+            place,
+            tokens: &prompt[kept..],
+            wanted: true,
+        };
+        cache.decode(&[piece]).unwrap();
+        let mut logits = Vec::new();
+        cache.read_logits(prompt.len() - kept - 1, &mut logits);
+        assert!(!logits.is_empty());
+        kept
+    }
+
+    #[test]
+    fn a_context_that_growth_has_lost_is_made_anew() {
+        let (_folder, mut cache) = cache();
+        let prompt: Vec<_> = (10..20).map(LlamaToken).collect();
+        assert_eq!(evaluate(&mut cache, 1, &prompt), 0);
+        assert!(cache.has_room_for(2));
+        let capacity = cache.capacity;
+        // As growth leaves it that finds no memory, not even for what there was.
+        let states = cache.save();
+        cache.llama = None;
+        cache.restore(states.into_iter().map(|(place, _)| (place, None)).collect());
+        assert_eq!(cache.take_lost(), [(1, prompt.clone())]);
+        assert_eq!(evaluate(&mut cache, 1, &prompt), 0);
+        assert_eq!(evaluate(&mut cache, 2, &prompt), prompt.len() - 1);
+        assert!(cache.has_room_for(capacity));
+    }
 }
