@@ -29,10 +29,25 @@ pub fn set_inputs(
 ) -> Result<(), Error> {
     context.clear_inputs();
     for (name, tensor) in inputs {
-        let index = context.input_index(&name)?;
-        context.set_input(index, tensor)?;
+        set_input(context, &name, tensor)?;
     }
     Ok(())
+}
+
+/// `set-input` of `wasi:nn`: one by name.
+pub fn set_input(
+    context: &mut dyn ExecutionContext,
+    name: &str,
+    tensor: Tensor,
+) -> Result<(), Error> {
+    let index = context.input_index(name)?;
+    context.set_input(index, tensor)
+}
+
+/// `get-output` of `wasi:nn`: one by name.
+pub fn output(context: &dyn ExecutionContext, name: &str) -> Result<SharedTensor, Error> {
+    let index = context.output_index(name)?;
+    SharedTensor::of_output(context, index)
 }
 
 /// The last part of [`compute`]: all outputs by name.

@@ -9,7 +9,7 @@ use crate::bindings::lists::llm_wasi::nn::{errors, graph, inference, language};
 use crate::bindings::lists::wasi::nn::{graph as wasi_graph, tensor};
 use crate::held::Held;
 use crate::linker::{GraphResource, HasNn};
-use crate::{Bytes, Error, ErrorCode, NnView, Phase, calls};
+use crate::{Bytes, Error, ErrorCode, NnView, Phase, Tensor, calls};
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource, ResourceType, WasmList};
 
@@ -65,7 +65,7 @@ fn add_inference<T: 'static>(
     )?;
     inference.func_wrap(
         "[method]execution-context.set-input",
-        move |store: StoreContextMut<'_, T>,
+        move |mut store: StoreContextMut<'_, T>,
               (context, index, dimensions, ty, data): (
             Borrowed,
             u32,
@@ -73,15 +73,13 @@ fn add_inference<T: 'static>(
             tensor::TensorType,
             WasmList<u8>,
         )| {
-            Ok((set_input(
-                store,
-                get,
-                &context,
-                index,
-                &dimensions,
-                ty,
-                &data,
-            )?,))
+            let _time = get(store.data_mut()).registry.metrics().time(Phase::Copy);
+            let input = fill_input(&mut store, get, &context, index, &dimensions, ty, &data)?;
+            let mut view = get(store.data_mut());
+            let result = view.run("set-input", &context, |context| {
+                context.set_input(index, input?)
+            })?;
+            Ok((result,))
         },
     )?;
     inference.func_wrap(
@@ -110,12 +108,7 @@ fn add_inference<T: 'static>(
         move |mut store: StoreContextMut<'_, T>, (context, index): (Borrowed, u32)| {
             let mut view = get(store.data_mut());
             let result = view.run("describe-output", &context, |context| {
-                let description = context.describe_output(index)?;
-                Ok(inference::OutputDescription {
-                    dimensions: description.dimensions,
-                    ty: description.ty.into(),
-                    size: description.size,
-                })
+                describe_output(context, index)
             })?;
             Ok((result,))
         },
@@ -141,39 +134,47 @@ fn add_inference<T: 'static>(
 }
 
 /// Copies the guest's list into the allocation of the input that it replaces.
-fn set_input<T: 'static>(
-    mut store: StoreContextMut<'_, T>,
+pub(crate) fn fill_input<T: 'static>(
+    store: &mut StoreContextMut<'_, T>,
     get: fn(&mut T) -> NnView<'_>,
     context: &Borrowed,
     index: u32,
     dimensions: &WasmList<u32>,
     ty: tensor::TensorType,
     data: &WasmList<u8>,
-) -> wasmtime::Result<Result<(), Resource<ExtensionError>>> {
+) -> wasmtime::Result<Result<Tensor, Error>> {
     // The guest's memory and the store's data cannot be borrowed together, so the old input is taken
     // out, filled, and put back.
-    let mut view = get(store.data_mut());
+    let view = get(store.data_mut());
     let guest = view.registry.guest();
-    let bytes = data.len();
-    if let Err(error) = guest.check("tensor", guest.limits.tensor, bytes) {
-        return Ok(Err(view.extension_error("set-input", error)?));
+    if let Err(error) = guest.check("tensor", guest.limits.tensor, data.len()) {
+        return Ok(Err(error));
     }
-    let _time = view.registry.metrics().time(Phase::Copy);
     let held = &mut view.table.get_mut(context)?.context;
     let old = held
         .get_mut()
         .ok()
         .and_then(|context| context.take_input(index));
-    let sizes = dimensions.as_le_slice(&store).iter();
-    let input = calls::fill_input(
+    let sizes = dimensions.as_le_slice(&*store).iter();
+    Ok(calls::fill_input(
         old,
         index,
         sizes.map(|size| u32::from_le(*size)),
         ty.into(),
-        data.as_le_slice(&store),
-    );
-    get(store.data_mut()).run("set-input", context, |context| {
-        context.set_input(index, input?)
+        data.as_le_slice(&*store),
+    ))
+}
+
+/// `describe-output`, in the types of the bindings.
+pub(crate) fn describe_output(
+    context: &mut dyn ExecutionContext,
+    index: u32,
+) -> Result<inference::OutputDescription, Error> {
+    let description = context.describe_output(index)?;
+    Ok(inference::OutputDescription {
+        dimensions: description.dimensions,
+        ty: description.ty.into(),
+        size: description.size,
     })
 }
 
@@ -216,7 +217,7 @@ impl NnView<'_> {
         })
     }
 
-    fn read(
+    pub(crate) fn read(
         &mut self,
         operation: &str,
         output: Result<Bytes, Error>,

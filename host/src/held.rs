@@ -11,6 +11,9 @@ use tracing::Instrument;
 
 type Boxed = Box<dyn ExecutionContext>;
 
+/// A call that has more bytes to read than this takes long enough to be worth another thread.
+pub(crate) const MOST_AT_ONCE: usize = 64 << 10;
+
 /// A context in the table of a store.
 pub(crate) struct Held {
     place: Place,
@@ -35,13 +38,32 @@ impl Held {
     /// Makes a context of a guest.
     pub(crate) fn open(registry: &Registry, graph: &GraphResource) -> Result<Self, Error> {
         let permit = registry.guest().hold(Kind::Contexts, 1)?;
-        Ok(Self {
-            place: Place::Here(graph.graph.init_execution_context()?),
-            graph: graph.number,
+        let context = graph.graph.init_execution_context()?;
+        Ok(Self::new(registry, graph.number, context, permit))
+    }
+
+    /// The same; where it may block, on a thread of its own.
+    pub(crate) async fn open_async(
+        registry: &Registry,
+        graph: &GraphResource,
+    ) -> Result<Self, Error> {
+        if !graph.graph.may_block() {
+            return Self::open(registry, graph);
+        }
+        let permit = registry.guest().hold(Kind::Contexts, 1)?;
+        let of = graph.graph.clone();
+        let context = blocking(move || of.init_execution_context()).await?;
+        Ok(Self::new(registry, graph.number, context, permit))
+    }
+
+    fn new(registry: &Registry, graph: u64, context: Boxed, permit: Permit) -> Self {
+        Self {
+            place: Place::Here(context),
+            graph,
             limit: registry.guest().limits.compute_time,
             registry: registry.clone(),
             _permit: permit,
-        })
+        }
     }
 
     pub(crate) fn get(&self) -> Result<&dyn ExecutionContext, Error> {
@@ -96,6 +118,21 @@ impl Held {
             context.finish()?;
         }
         result
+    }
+
+    /// Calls `function`, which is quick as a rule: on another thread only if the context is one that may block, or if
+    /// so many bytes have to be read that it takes long.
+    pub(crate) async fn call<V: Send + 'static>(
+        &mut self,
+        bytes: usize,
+        function: impl FnOnce(&mut dyn ExecutionContext) -> Result<V, Error> + Send + 'static,
+    ) -> Result<V, Error> {
+        self.come_back().await;
+        if bytes > MOST_AT_ONCE || self.get()?.may_block() {
+            self.elsewhere(function).await
+        } else {
+            function(self.get_mut()?)
+        }
     }
 
     /// Calls `function` with the context on a thread where it may block.
@@ -201,4 +238,79 @@ fn lost() -> Error {
         ErrorCode::RuntimeError,
         "the backend has failed in an unexpected way: make a new context",
     )
+}
+
+#[cfg(all(test, feature = "test-support"))]
+mod tests {
+    use super::*;
+    use crate::{Bytes, OutputDescription, Tensor};
+    use std::sync::mpsc::{Receiver, channel};
+
+    /// Waits, when its input is set, until it is told to go on.
+    struct Remote {
+        go_on: Receiver<()>,
+        may_block: bool,
+    }
+
+    impl ExecutionContext for Remote {
+        fn take_input(&mut self, _: u32) -> Option<Tensor> {
+            None
+        }
+
+        fn set_input(&mut self, _: u32, _: Tensor) -> Result<(), Error> {
+            self.go_on
+                .recv_timeout(Duration::from_secs(10))
+                .map_err(|error| Error::new(ErrorCode::Timeout, error.to_string()))
+        }
+
+        fn clear_inputs(&mut self) {}
+
+        fn compute(&mut self) -> Result<(), Error> {
+            Ok(())
+        }
+
+        fn outputs(&self) -> u32 {
+            0
+        }
+
+        fn describe_output(&self, index: u32) -> Result<OutputDescription, Error> {
+            Err(crate::backend::no_output_yet(index))
+        }
+
+        fn output(&self, index: u32) -> Result<Bytes, Error> {
+            Err(crate::backend::no_output_yet(index))
+        }
+
+        fn may_block(&self) -> bool {
+            self.may_block
+        }
+    }
+
+    /// Sets an input while another task of the same thread is the one that lets that go on.
+    async fn set_input(may_block: bool, bytes: usize) -> Result<(), Error> {
+        let registry = Registry::builder().build();
+        let (sender, go_on) = channel();
+        let context = Remote { go_on, may_block };
+        let permit = registry.guest().hold(Kind::Contexts, 1).unwrap();
+        let mut held = Held::new(&registry, 0, Box::new(context), permit);
+        let set = held.call(bytes, |context| context.set_input(0, Tensor::empty()));
+        let other = async {
+            // Not before the call has begun.
+            tokio::task::yield_now().await;
+            sender.send(()).unwrap();
+        };
+        tokio::join!(set, other).0
+    }
+
+    #[test]
+    fn calls_that_wait_leave_the_thread_to_others() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        runtime.block_on(set_input(true, 0)).unwrap();
+        runtime
+            .block_on(set_input(false, MOST_AT_ONCE + 1))
+            .unwrap();
+    }
 }

@@ -1,5 +1,6 @@
 //! `llm-wasi:nn/language@0.1.0` over the backends.
 
+use crate::backend::ExecutionContext;
 use crate::backend::language::{Candidate, LanguageContext, LanguageModel};
 use crate::bindings::lists::llm_wasi::nn::language;
 use crate::extension::{Context, ExtensionError};
@@ -45,6 +46,25 @@ impl From<Candidate> for language::Candidate {
             logprob: candidate.logprob,
         }
     }
+}
+
+/// `candidates`, in the types of the bindings.
+pub(crate) fn candidates(
+    context: &mut dyn ExecutionContext,
+    most: u32,
+) -> Result<(language::Candidate, Vec<language::Candidate>), Error> {
+    let (chosen, top) = calls::candidates(context, most)?;
+    Ok((chosen.into(), top.into_iter().map(Into::into).collect()))
+}
+
+/// `usage`, in the types of the bindings.
+pub(crate) fn usage(context: &mut dyn ExecutionContext) -> Result<language::TokenUsage, Error> {
+    let usage = calls::language_context(context)?.usage();
+    Ok(language::TokenUsage {
+        prompt_tokens: usage.prompt,
+        cached_tokens: usage.cached,
+        generated_tokens: usage.generated,
+    })
 }
 
 impl language::Host for NnView<'_> {
@@ -115,10 +135,7 @@ impl language::Host for NnView<'_> {
         context: Resource<Context>,
         most: u32,
     ) -> wasmtime::Result<Result<(language::Candidate, Vec<language::Candidate>), Failed>> {
-        self.run("candidates", &context, |context| {
-            let (chosen, top) = calls::candidates(context, most)?;
-            Ok((chosen.into(), top.into_iter().map(Into::into).collect()))
-        })
+        self.run("candidates", &context, |context| candidates(context, most))
     }
 
     fn generated(
@@ -132,13 +149,6 @@ impl language::Host for NnView<'_> {
         &mut self,
         context: Resource<Context>,
     ) -> wasmtime::Result<Result<language::TokenUsage, Failed>> {
-        self.in_context("usage", &context, |context| {
-            let usage = context.usage();
-            Ok(language::TokenUsage {
-                prompt_tokens: usage.prompt,
-                cached_tokens: usage.cached,
-                generated_tokens: usage.generated,
-            })
-        })
+        self.run("usage", &context, usage)
     }
 }

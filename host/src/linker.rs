@@ -61,8 +61,8 @@ pub fn add_to_linker<T: Send + 'static>(
     extension::add_to_linker(linker, get)
 }
 
-/// As [`add_to_linker`], for stores that run asynchronously: while a model is loaded or computes, the thread
-/// is free for others. Every other function is synchronous, so that the many cheap ones stay cheap.
+/// As [`add_to_linker`], for stores that run asynchronously: while a model is loaded, computes, or is asked in
+/// another process, the thread is free for others. What is quick is done at once, on the guest's thread.
 ///
 /// On Tokio; on other runtimes loading, and computing with anything but language models, blocks.
 pub fn add_to_linker_async<T: Send + 'static>(

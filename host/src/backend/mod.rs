@@ -6,8 +6,8 @@
 //! [`RegistryBuilder::backend`](crate::RegistryBuilder::backend).
 //!
 //! Calls may take as long as they need: `load`, `compute` and `compute_step` are allowed to block, and
-//! tell a [`Monitor`] how far they are. The others are expected to be quick; the host calls them on the
-//! guest's own thread.
+//! tell a [`Monitor`] how far they are. The others are expected to be quick, unless `may_block` says
+//! otherwise; the host calls them on the guest's own thread.
 
 use crate::metrics::Metrics;
 use crate::{
@@ -222,6 +222,12 @@ pub trait Graph: Send + Sync {
     fn language(&self) -> Option<&dyn LanguageModel> {
         None
     }
+
+    /// Whether its functions may block, since the model is in another process: a host of many guests calls them on
+    /// a thread where they may.
+    fn may_block(&self) -> bool {
+        false
+    }
 }
 
 /// A place to compute with one graph. Inputs stay until they are set again, outputs until the next
@@ -289,6 +295,12 @@ pub trait ExecutionContext: Send {
     /// What the last step added to output `index`.
     fn step_output(&self, index: u32) -> Result<Bytes, Error> {
         self.output(index)
+    }
+
+    /// Whether functions may block that are quick as a rule, since the model is in another process: a host of many
+    /// guests calls them on a thread where they may.
+    fn may_block(&self) -> bool {
+        false
     }
 
     /// The same context as one of a language model, if it is one.

@@ -224,6 +224,10 @@ impl ExecutionContext for IsolatedContext {
         self.elements(Output::Step(index))
     }
 
+    fn may_block(&self) -> bool {
+        true
+    }
+
     fn language(&mut self) -> Option<&mut dyn LanguageContext> {
         if self.is_language { Some(self) } else { None }
     }

@@ -95,6 +95,10 @@ impl Graph for IsolatedGraph {
         let language = self.language.as_ref();
         language.map(|language| language as &dyn LanguageModel)
     }
+
+    fn may_block(&self) -> bool {
+        true
+    }
 }
 
 impl LanguageModel for Language {

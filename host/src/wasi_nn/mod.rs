@@ -144,6 +144,17 @@ impl NnView<'_> {
 pub(crate) type Named = (String, Resource<TensorResource>);
 
 impl NnView<'_> {
+    /// A tensor that a guest has given away: it leaves the table whatever happens.
+    pub(crate) fn take_input(
+        &mut self,
+        name: String,
+        tensor: Resource<TensorResource>,
+    ) -> wasmtime::Result<Result<(String, Tensor), Error>> {
+        Ok(self
+            .take_inputs(vec![(name, tensor)])?
+            .map(|mut inputs| inputs.swap_remove(0)))
+    }
+
     /// The tensors that a guest has given away: they leave the table whatever happens.
     pub(crate) fn take_inputs(
         &mut self,
@@ -160,7 +171,6 @@ impl NnView<'_> {
         Ok(tensors.into_iter().map(tensor).collect())
     }
 
-    /// An output as a resource of the guest.
     /// A tensor that a guest makes; a limit that it exceeds comes up when it is used.
     fn give_tensor(&mut self, tensor: SharedTensor) -> wasmtime::Result<Resource<TensorResource>> {
         Ok(self

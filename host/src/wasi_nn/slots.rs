@@ -8,7 +8,7 @@ use crate::backend::{Encoding, ExecutionContext, Target};
 use crate::bindings::slots::wasi::nn::{errors, graph, inference, tensor};
 use crate::held::Held;
 use crate::linker::{GraphResource, HasNn};
-use crate::{Error, ErrorCode, NnView, SharedTensor, TensorType};
+use crate::{Error, ErrorCode, NnView, TensorType, calls};
 use wasmtime::component::{Linker, Resource};
 
 pub(super) fn add_to_linker<T: Send + 'static>(
@@ -52,13 +52,10 @@ impl inference::HostGraphExecutionContext for NnView<'_> {
         name: String,
         tensor: Resource<TensorResource>,
     ) -> wasmtime::Result<Result<(), Resource<ErrorResource>>> {
-        // The guest has given the tensor away: it leaves the table whatever happens.
-        let tensor = self.table.delete(tensor)?.content;
-        let registry = self.registry;
+        let input = self.take_input(name, tensor)?;
         self.with_context("set-input", &context, |context| {
-            registry.check_name(&name)?;
-            let index = context.input_index(&name)?;
-            context.set_input(index, tensor?.into_tensor())
+            let (name, tensor) = input?;
+            calls::set_input(context, &name, tensor)
         })
     }
 
@@ -77,8 +74,7 @@ impl inference::HostGraphExecutionContext for NnView<'_> {
         let registry = self.registry;
         let output = self.with_context("get-output", &context, |context| {
             registry.check_name(&name)?;
-            let index = context.output_index(&name)?;
-            SharedTensor::of_output(context, index)
+            calls::output(context, &name)
         })?;
         Ok(match output {
             Ok(output) => self.give_output("get-output", output)?,

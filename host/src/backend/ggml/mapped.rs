@@ -1,10 +1,10 @@
 //! Files that are mapped into memory, and whether they are still what they were.
 //!
 //! The system ends a process that reads a page of a mapped file which is not there any more, and what somebody
-//! writes into the file are the model's weights from then on. So each computation begins with a look at the files
-//! that were opened, and fails if one has changed: a file that is made shorter, or written anew in its place, as `cp`
-//! and many downloads do it. A file that is replaced by another one of its name stays what it was. What happens
-//! during a computation is not seen; the option `use-mmap` set to `false` is proof against that, too.
+//! writes into the file are the model's weights from then on. So each batch begins with a look at the files that were
+//! opened, and fails if one has changed: a file that is made shorter, or written anew in its place, as `cp` and many
+//! downloads do it. A file that is replaced by another one of its name stays what it was. What happens during a batch
+//! is not seen; the option `use-mmap` set to `false` is proof against that, too.
 
 use crate::{Error, ErrorCode};
 use std::fs::File;

@@ -9,6 +9,7 @@
 )]
 
 use super::weights::Weights;
+use crate::Error;
 use llama_cpp_2::LlamaContextLoadError;
 use llama_cpp_2::context::LlamaContext;
 use llama_cpp_2::context::params::LlamaContextParams;
@@ -44,6 +45,11 @@ impl OwnedContext {
     /// The model and the context.
     pub(super) fn parts(&mut self) -> (&LlamaModel, &mut LlamaContext<'static>) {
         (&self.weights.model, &mut self.context)
+    }
+
+    /// Fails if a file from which the weights are mapped has changed.
+    pub(super) fn check_files(&self) -> Result<(), Error> {
+        self.weights.check_files()
     }
 
     pub(super) fn context(&self) -> &LlamaContext<'static> {

@@ -14,6 +14,7 @@ use crate::{Activity, Error, Monitor, Scheduling};
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::model::params::LlamaModelParams;
 use std::collections::HashMap;
+use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -56,6 +57,8 @@ pub(super) struct Loader {
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct FileIdentity {
     path: PathBuf,
+    /// Device and inode, where there are such: another file of this name and size may be as new to the clock.
+    place: (u64, u64),
     size: u64,
     modified: Option<SystemTime>,
     use_mmap: bool,
@@ -271,12 +274,24 @@ impl FileIdentity {
         let metadata = path.metadata().map_err(describe)?;
         Ok(Self {
             path: path.canonicalize().map_err(describe)?,
+            place: place(&metadata),
             size: metadata.len(),
             modified: metadata.modified().ok(),
             use_mmap: options.use_mmap,
             use_mlock: options.use_mlock,
         })
     }
+}
+
+#[cfg(unix)]
+fn place(metadata: &Metadata) -> (u64, u64) {
+    use std::os::unix::fs::MetadataExt;
+    (metadata.dev(), metadata.ino())
+}
+
+#[cfg(not(unix))]
+fn place(_: &Metadata) -> (u64, u64) {
+    (0, 0)
 }
 
 /// Checks the headers of all files of a model. Gives the first one, the files' size together, and the files.

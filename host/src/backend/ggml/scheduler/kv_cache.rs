@@ -497,6 +497,7 @@ impl KvCache {
 
     /// Evaluates tokens of several sequences together. Fails for all of them; their tokens are lost then.
     pub(super) fn decode(&mut self, pieces: &[Piece<'_>]) -> Result<(), Error> {
+        self.weights.check_files()?;
         self.batch.clear();
         for piece in pieces {
             let sequence = self.sequences.get(piece.place).ok_or_else(no_room)?;

@@ -172,6 +172,7 @@ impl Alone {
                 monitor.report(Activity::Prefill, done as u64, total as u64);
                 monitor.check()?;
             }
+            self.llama.check_files()?;
             self.batch.clear();
             for (place, token) in (self.tokens.len() - self.surplus..).zip(piece) {
                 let position = i32::try_from(place).map_err(|_| context_full(self.size))?;
