@@ -52,7 +52,13 @@ impl Held {
         }
         let permit = registry.guest().hold(Kind::Contexts, 1)?;
         let of = graph.graph.clone();
-        let context = blocking(move || of.init_execution_context()).await?;
+        // It counts as one as long as it is being made, whether or not anybody waits for it.
+        let opening = blocking(move || Ok((of.init_execution_context()?, permit)));
+        let limit = registry.guest().limits.compute_time;
+        let Some(opened) = within(limit, opening).await else {
+            return Err(timed_out(registry, "opening a context"));
+        };
+        let (context, permit) = opened?;
         Ok(Self::new(registry, graph.number, context, permit))
     }
 
@@ -102,7 +108,7 @@ impl Held {
         };
         let result = match done {
             Some(Some(result)) => result,
-            Some(None) => Err(self.timed_out()),
+            Some(None) => Err(timed_out(&self.registry, "a computation")),
             None => {
                 self.elsewhere(move |context| match steps {
                     Steps::All => context.compute(),
@@ -144,6 +150,8 @@ impl Held {
         if Handle::try_current().is_err() {
             return function(self.get_mut()?);
         }
+        // What was meant for a call that has not heard of it.
+        self.registry.monitor().resume_own();
         let mut context = match std::mem::replace(&mut self.place, Place::Lost) {
             Place::Here(context) => context,
             place => {
@@ -170,7 +178,7 @@ impl Held {
                 self.place = Place::Away(thread);
                 // A guest computes one thing after the other: this one.
                 self.registry.monitor().interrupt_own();
-                Err(self.timed_out())
+                Err(timed_out(&self.registry, "a computation"))
             }
         }
     }
@@ -186,21 +194,18 @@ impl Held {
             };
         }
     }
+}
 
-    fn timed_out(&self) -> Error {
-        let limit = self.limit.unwrap_or_default();
-        self.registry.guest().note(
-            "compute-time",
-            &format!("a computation took longer than {limit:?}"),
-        );
-        Error::new(
-            ErrorCode::Timeout,
-            format!(
-                "the computation took longer than {limit:?}, which is limit `compute-time`: the host can \
-                 set a larger one"
-            ),
-        )
-    }
+/// The failure of `what`, which the log hears of, too.
+fn timed_out(registry: &Registry, what: &str) -> Error {
+    let guest = registry.guest();
+    let limit = guest.limits.compute_time.unwrap_or_default();
+    let message = format!("{what} took longer than {limit:?}");
+    guest.note("compute-time", &message);
+    Error::new(
+        ErrorCode::Timeout,
+        format!("{message}, which is limit `compute-time`: the host can set a larger one"),
+    )
 }
 
 /// Waits no longer than the limit.

@@ -79,7 +79,7 @@ impl Monitor {
     }
 
     /// Asks the computation that runs to end, or else the next one: a language model stops before its
-    /// next token, as if its text had ended.
+    /// next token, as if its text had ended, a model of tensors where its library can, with an error.
     pub fn interrupt(&self) {
         self.inner.interrupted.store(true, Ordering::Release);
         // A watcher may interrupt in its turn.
@@ -93,6 +93,13 @@ impl Monitor {
     pub(crate) fn interrupt_own(&self) {
         if self.inner.parent.is_some() {
             self.interrupt();
+        }
+    }
+
+    /// Takes back what [`interrupt_own`](Self::interrupt_own) has asked for.
+    pub(crate) fn resume_own(&self) {
+        if self.inner.parent.is_some() {
+            self.resume();
         }
     }
 
@@ -124,13 +131,15 @@ impl Monitor {
         self.inner.interrupted.store(false, Ordering::Release);
     }
 
+    /// What a computation fails with that was ended early.
+    pub(crate) fn interrupted() -> Error {
+        Error::new(ErrorCode::EndOfSequence, "the computation was interrupted")
+    }
+
     /// Fails once after each [`interrupt`](Self::interrupt): backends ask between steps.
     pub fn check(&self) -> Result<(), Error> {
         if self.inner.interrupted.swap(false, Ordering::AcqRel) {
-            return Err(Error::new(
-                ErrorCode::EndOfSequence,
-                "the computation was interrupted",
-            ));
+            return Err(Self::interrupted());
         }
         self.inner.parent.as_ref().map_or(Ok(()), Self::check)
     }

@@ -48,6 +48,8 @@ const MEMORIES: u32 = 4;
 const TABLES: u32 = 32;
 /// How many bytes a call of a program may bring besides a tensor: names, dimensions, options.
 const CALL: usize = 128 << 20;
+/// How long a computation that a program has left behind may go on before it is left alone.
+const LAST_WAIT: Duration = Duration::from_secs(1);
 /// How much of a memory stays in place for the next program that gets it: this much is cleared, the rest is
 /// given back to the system.
 const KEPT_MEMORY: usize = 64 << 10;
@@ -398,12 +400,15 @@ impl Runner {
 
     /// As [`run`](Self::run), for programs that have no asynchronous runtime.
     pub fn run_blocking(&self, component: &[u8]) -> anyhow::Result<i32> {
-        tokio::runtime::Builder::new_multi_thread()
+        let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
-            .context("the asynchronous runtime does not start")?
-            .block_on(self.run(component))
+            .context("the asynchronous runtime does not start")?;
+        let ended = runtime.block_on(self.run(component));
+        // What the program has left behind was interrupted, and may not hear of it soon.
+        runtime.shutdown_timeout(LAST_WAIT);
+        ended
     }
 
     /// As [`run`](Self::run), with standard streams as `streams` sets them; arguments, environment and

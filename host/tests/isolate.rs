@@ -408,6 +408,37 @@ fn contexts_of_one_model_compute_at_the_same_time() {
     assert!(took < Duration::from_millis(1500), "{took:?}");
 }
 
+/// As libraries do that never ask whether to go on. Loading and computing end with their worker.
+#[test]
+fn what_does_not_hear_of_an_interrupt_is_ended() {
+    let monitor = Monitor::default();
+    let registry = builder(&isolation()).monitor(monitor.clone()).build();
+    let load = |order: &str| {
+        let bytes = vec![b"any".to_vec()];
+        registry.load(bytes, Encoding::PyTorch, Target::Cpu, Some(order))
+    };
+    let later = |seconds| {
+        let monitor = monitor.clone();
+        thread::spawn(move || {
+            thread::sleep(Duration::from_secs(seconds));
+            monitor.interrupt();
+        })
+    };
+    let interrupt = later(1);
+    let error = load("sleep 60000").err().unwrap();
+    assert!(error.message.contains("nobody waits"), "{error}");
+    interrupt.join().unwrap();
+    monitor.resume();
+    let mut context = load("pid").unwrap().init_execution_context().unwrap();
+    let worker = pid(&mut *context);
+    let interrupt = later(1);
+    let error = ask(&mut *context, "sleep 60000").unwrap_err();
+    let expected = "its computation went on after its time was over";
+    assert!(error.message.contains(expected), "{error}");
+    interrupt.join().unwrap();
+    wait_until(|| !is_alive(worker));
+}
+
 #[test]
 fn a_worker_killed_in_a_computation_is_an_error_and_nothing_else() {
     let probed = Probed::new(isolation());

@@ -9,7 +9,7 @@ use llm_wasi_host::backend::onnx::Onnx;
 use llm_wasi_host::backend::{Backend, DeviceKind, Encoding, ExecutionContext, Graph, Target};
 use llm_wasi_host::testing::{TinyOnnx, onnx_type};
 use llm_wasi_host::{
-    ErrorCode, OutputDescription, Preload, Registry, Scheduling, Tensor, TensorType,
+    ErrorCode, Monitor, OutputDescription, Preload, Registry, Scheduling, Tensor, TensorType,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -387,6 +387,54 @@ fn changed_models_load_or_are_errors() {
         let error = error_of(load(other.to_vec()));
         assert_eq!(error.code, ErrorCode::InvalidArgument, "{error}");
     }
+}
+
+/// A model may compute as long as its inputs like.
+#[test]
+fn an_interrupt_ends_a_loop_and_the_model_computes_on() {
+    if !is_here(&Onnx::new()) {
+        return;
+    }
+    let model = TinyOnnx::new()
+        .input("count", onnx_type::I64, &[])
+        .input("x", onnx_type::F32, &[-1])
+        .doubling_loop("count", "x", "y")
+        .output("y", onnx_type::F32, &[-1]);
+    let monitor = Monitor::default();
+    let registry = Registry::builder()
+        .backend(Onnx::new())
+        .monitor(monitor.clone())
+        .build();
+    let graph = registry
+        .load(vec![model.to_bytes()], Encoding::Onnx, Target::Cpu, None)
+        .unwrap();
+    let open = |count: i64| {
+        let mut context = graph.init_execution_context().unwrap();
+        let count = Tensor {
+            dimensions: vec![],
+            ty: TensorType::I64,
+            data: count.to_le_bytes().to_vec(),
+        };
+        let one = Tensor {
+            dimensions: vec![1],
+            ty: TensorType::F32,
+            data: 1_f32.to_le_bytes().to_vec(),
+        };
+        context.set_input(0, count).unwrap();
+        context.set_input(1, one).unwrap();
+        context
+    };
+    std::thread::scope(|scope| {
+        let endless = scope.spawn(|| open(i64::MAX).compute());
+        // It ends as well if it has not begun by then.
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        monitor.interrupt();
+        let error = endless.join().unwrap().unwrap_err();
+        assert_eq!(error.code, ErrorCode::EndOfSequence, "{error}");
+    });
+    let mut context = open(3);
+    context.compute().unwrap();
+    assert_eq!(*context.output(0).unwrap(), 8_f32.to_le_bytes());
 }
 
 #[test]

@@ -12,6 +12,12 @@ use crate::{Error, ErrorCode, Monitor};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::thread;
+use std::time::Duration;
+
+/// How long a computation may go on after it was interrupted. Libraries look between their operations, which can be
+/// long, and some never look.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// A graph for guests.
 pub(super) struct IsolatedGraph {
@@ -30,6 +36,9 @@ pub(super) struct Model {
     supervisor: Arc<Supervisor>,
     /// How it is loaded, to do so again.
     load: Load,
+    /// Whether a call may not hear of an interrupt: that of a model that a program brought, or of one of tensors, some
+    /// of which have loops that no library looks into.
+    may_compute_for_ever: bool,
     monitor: Monitor,
     loaded: Mutex<Loaded>,
     calls: Mutex<Calls>,
@@ -70,6 +79,7 @@ impl IsolatedGraph {
         drop(bytes);
         let model = Arc::new(Model {
             supervisor,
+            may_compute_for_ever: load.files.is_none() || description.is_none(),
             load,
             monitor,
             loaded: Mutex::new(loaded),
@@ -227,13 +237,35 @@ impl Model {
         let _ = self.watcher.set(watcher);
     }
 
-    fn interrupt(&self) {
+    fn interrupt(self: &Arc<Self>) {
         let mut calls = self.calls();
         if let Some((number, call)) = calls.running.iter_mut().next_back()
             && self.monitor.check().is_err()
         {
             call.interrupted = true;
             call.worker.interrupt(call.graph, *number);
+            if self.may_compute_for_ever {
+                self.end_later(*number, &call.worker);
+            }
+        }
+    }
+
+    /// Ends the worker if a call has not ended after a while, which those who compute there, too, are told.
+    fn end_later(self: &Arc<Self>, number: u64, worker: &Arc<Worker>) {
+        let (model, worker) = (Arc::downgrade(self), Arc::downgrade(worker));
+        let wait = move || {
+            thread::sleep(GRACE);
+            let (Some(model), Some(worker)) = (model.upgrade(), worker.upgrade()) else {
+                return;
+            };
+            let runs = model.calls().running.contains_key(&number);
+            if runs {
+                worker.end("its computation went on after its time was over");
+            }
+        };
+        let thread = thread::Builder::new().name("worker-ender".into());
+        if let Err(error) = thread.spawn(wait) {
+            tracing::debug!("nobody looks whether a computation has ended: {error}");
         }
     }
 
@@ -249,6 +281,9 @@ fn load_in_worker(
     monitor: &Monitor,
 ) -> Result<(Loaded, Option<LanguageDescription>), Error> {
     let worker = supervisor.worker()?;
+    // A model that a program brought may load for ever, and is nobody else's.
+    let own = load.files.is_none();
+    let _watcher = own.then(|| end_if_interrupted(&worker, monitor));
     let (graph, mut channel) = worker.graph()?;
     let blobs: Vec<&[u8]> = bytes.iter().map(Vec::as_slice).collect();
     let died = |error: io::Error| worker.died(&error);
@@ -264,6 +299,18 @@ fn load_in_worker(
         }
         _ => Err(died(io::ErrorKind::InvalidData.into())),
     }
+}
+
+/// Ends a worker at an interrupt, as long as somebody holds this.
+fn end_if_interrupted(worker: &Arc<Worker>, monitor: &Monitor) -> Arc<Watcher> {
+    let worker = Arc::downgrade(worker);
+    let watcher: Arc<Watcher> = Arc::new(move || {
+        if let Some(worker) = worker.upgrade() {
+            worker.end("nobody waits for its model any more");
+        }
+    });
+    monitor.watch(&watcher);
+    watcher
 }
 
 fn ask(

@@ -212,6 +212,24 @@ impl Worker {
         }
     }
 
+    /// Ends the process, for this reason: nobody wants what it does, and it does not end by itself.
+    pub(super) fn end(&self, reason: &str) {
+        let message = format!(
+            "the worker process of model `{}` was ended, since {reason}. Load the model again, which starts another one",
+            self.model
+        );
+        let is_first = self.death.set(Error::new(ErrorCode::RuntimeError, message));
+        if is_first.is_ok() {
+            tracing::warn!(
+                "the worker process of model `{}` is ended, since {reason}",
+                self.model
+            );
+            lock(&self.deaths).push(Instant::now());
+        }
+        // It may have ended by itself.
+        let _ = lock(&self.child).kill();
+    }
+
     /// What to tell after a stream has failed with `error`. The process has ended, or is ended now: it is in
     /// nobody knows what state.
     pub(super) fn died(&self, error: &io::Error) -> Error {

@@ -71,6 +71,13 @@ impl TinyOnnx {
         self
     }
 
+    /// Adds an output that leaves even the number of its dimensions open.
+    #[must_use]
+    pub fn unranked_output(mut self, name: &str, ty: u64) -> Self {
+        bytes(&mut self.graph, 12, &value(name, &tensor_type(ty, None)));
+        self
+    }
+
     /// Adds an output that is a sequence of tensors.
     #[must_use]
     pub fn sequence_output(mut self, name: &str, ty: u64, dimensions: &[i64]) -> Self {
@@ -112,6 +119,39 @@ impl TinyOnnx {
                 });
                 bytes(node, 5, &attribute);
             }
+        });
+        bytes(&mut self.graph, 1, &node);
+        self
+    }
+
+    /// Adds a loop that doubles `input` as often as `count` says, a scalar of `i64`.
+    #[must_use]
+    pub fn doubling_loop(mut self, count: &str, input: &str, output: &str) -> Self {
+        let body = TinyOnnx::new()
+            .input("iteration", onnx_type::I64, &[])
+            .input("goes_on", onnx_type::BOOL, &[])
+            .unranked_input("value", onnx_type::F32)
+            .node("Identity", &["goes_on"], &["goes_on_still"])
+            .node("Add", &["value", "value"], &["twice"])
+            .output("goes_on_still", onnx_type::BOOL, &[])
+            .unranked_output("twice", onnx_type::F32);
+        let body = message(|graph| {
+            bytes(graph, 2, b"body");
+            graph.extend_from_slice(&body.graph);
+        });
+        let attribute = message(|attribute| {
+            bytes(attribute, 1, b"body");
+            bytes(attribute, 6, &body);
+            // Its type is GRAPH.
+            number(attribute, 20, 5);
+        });
+        let node = message(|node| {
+            for name in [count, "", input] {
+                bytes(node, 1, name.as_bytes());
+            }
+            bytes(node, 2, output.as_bytes());
+            bytes(node, 4, b"Loop");
+            bytes(node, 5, &attribute);
         });
         bytes(&mut self.graph, 1, &node);
         self

@@ -2,11 +2,12 @@
 //!
 //! 1. [`runtime`] loads the library, with the first model or question about devices.
 //! 2. [`protobuf`] looks through a model that a guest passed, before the library sees it.
-//! 3. [`session`] loads a model for its device, and computes.
+//! 3. [`session`] loads a model for its device, and computes, with options that make it [`stoppable`].
 
 mod protobuf;
 mod runtime;
 mod session;
+mod stoppable;
 
 use super::tensors::context::TensorContext;
 use super::tensors::guard;
@@ -14,7 +15,7 @@ use super::tensors::models::Models;
 use super::tensors::options::Options;
 use super::{Backend, Device, Encoding, ExecutionContext, Graph, LoadRequest, Source};
 use crate::external_data::external_data;
-use crate::{Activity, Error, Scheduling};
+use crate::{Activity, Error, Monitor, Scheduling};
 use session::{Model, Run};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,6 +35,7 @@ pub struct Onnx {
 struct OnnxGraph {
     model: Arc<Model>,
     scheduling: Scheduling,
+    monitor: Monitor,
 }
 
 impl Onnx {
@@ -90,7 +92,11 @@ impl Backend for Onnx {
             }
         };
         monitor.report(Activity::Load, 1, 1);
-        Ok(Arc::new(OnnxGraph { model, scheduling }))
+        Ok(Arc::new(OnnxGraph {
+            model,
+            scheduling,
+            monitor,
+        }))
     }
 }
 
@@ -99,6 +105,7 @@ impl Graph for OnnxGraph {
         let context = TensorContext::new(
             self.model.signature.clone(),
             self.scheduling,
+            self.monitor.clone(),
             Run(self.model.clone()),
         );
         Ok(Box::new(context))

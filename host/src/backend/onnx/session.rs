@@ -2,7 +2,9 @@
 
 use super::TITLE;
 use super::runtime::{Runtime, runtime};
+use super::stoppable::Stoppable;
 use crate::backend::Target;
+use crate::backend::tensors::cancel::Cancel;
 use crate::backend::tensors::context::{Done, Infer, Signature, View};
 use crate::backend::tensors::guard;
 use crate::backend::tensors::options::Options;
@@ -11,7 +13,7 @@ use crate::{Error, ErrorCode, Tensor, TensorType};
 use half::{bf16, f16};
 use ort::environment::Environment;
 use ort::ep::CUDA;
-use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session, SessionInputValue};
+use ort::session::{Session, SessionInputValue};
 use ort::value::{
     DynValue, Outlet, PrimitiveTensorElementType, TensorElementType, TensorRef, ValueType,
 };
@@ -25,13 +27,9 @@ pub(super) struct Model {
     pub(super) signature: Arc<Signature>,
     /// One inference at a time: `ort` holds that the library's own promise to run several is not kept.
     /// Each uses all threads anyway.
-    session: Mutex<Loaded>,
-}
-
-struct Loaded {
-    session: Session,
+    session: Mutex<Session>,
     /// Asks for the outputs that have a type in `wasi:nn`.
-    run: RunOptions<HasSelectedOutputs>,
+    run: Stoppable,
 }
 
 /// What computes with a model.
@@ -60,17 +58,15 @@ impl Model {
     fn load(origin: Origin<'_>, target: Target, options: Options) -> Result<Self, Error> {
         let session = open(runtime()?, origin, target, options)?;
         let signature = Signature::new(ports(session.inputs()), ports(session.outputs()))?;
-        let selected = signature
+        let readable = signature
             .outputs
             .iter()
-            .filter(|port| port.tensor_type().is_some())
-            .fold(OutputSelector::no_default(), |selector, port| {
-                selector.with(port.name.as_str())
-            });
-        let run = RunOptions::new().map_err(failed)?.with_outputs(selected);
+            .filter(|port| port.tensor_type().is_some());
+        let run = Stoppable::new(readable.map(|port| port.name.as_str())).map_err(failed)?;
         Ok(Self {
             signature: Arc::new(signature),
-            session: Mutex::new(Loaded { session, run }),
+            session: Mutex::new(session),
+            run,
         })
     }
 }
@@ -197,8 +193,17 @@ fn tensor_type(ty: TensorElementType) -> Option<TensorType> {
 }
 
 impl Infer for Run {
-    fn infer(&mut self, inputs: &[&Tensor], done: &mut Done<'_>) -> Result<(), Error> {
-        let Model { signature, session } = &*self.0;
+    fn infer(
+        &mut self,
+        inputs: &[&Tensor],
+        cancel: &Cancel,
+        done: &mut Done<'_>,
+    ) -> Result<(), Error> {
+        let Model {
+            signature,
+            session,
+            run,
+        } = &*self.0;
         let values = inputs
             .iter()
             .zip(&signature.inputs)
@@ -206,9 +211,20 @@ impl Infer for Run {
             .collect::<ort::Result<Vec<_>>>()
             .map_err(failed)?;
         guard(TITLE, || {
-            let mut loaded = session.lock().unwrap_or_else(PoisonError::into_inner);
-            let Loaded { session, run } = &mut *loaded;
-            let outputs = session.run_with_options(values, run).map_err(failed)?;
+            let mut session = session.lock().unwrap_or_else(PoisonError::into_inner);
+            let model = self.0.clone();
+            let outputs = cancel.during(
+                move || model.run.stop(),
+                || {
+                    let outputs = session.run_with_options(values, run.options());
+                    outputs.map_err(failed)
+                },
+            );
+            if cancel.is_cancelled() {
+                // For those who have the session next.
+                run.go_on().map_err(failed)?;
+            }
+            let outputs = outputs?;
             // In the order of the ports that were asked for.
             let outputs: Vec<_> = outputs.values().collect();
             let mut outputs = outputs.iter();

@@ -3,6 +3,7 @@
 use super::runtime::{device, runtime};
 use super::sys::{Core, Failure, Model, Request};
 use crate::backend::Target;
+use crate::backend::tensors::cancel::Cancel;
 use crate::backend::tensors::context::{Done, Infer, Signature};
 use crate::backend::tensors::guard;
 use crate::backend::tensors::options::Options;
@@ -88,10 +89,16 @@ impl Run {
 }
 
 impl Infer for Run {
-    fn infer(&mut self, inputs: &[&Tensor], done: &mut Done<'_>) -> Result<(), Error> {
+    fn infer(
+        &mut self,
+        inputs: &[&Tensor],
+        cancel: &Cancel,
+        done: &mut Done<'_>,
+    ) -> Result<(), Error> {
         let Self { request, model } = self;
         guard(super::TITLE, || {
-            request.infer(inputs)?;
+            let canceller = request.canceller();
+            cancel.during(move || canceller.cancel(), || Ok(request.infer(inputs)?))?;
             let mut outputs = Vec::new();
             for (index, port) in model.signature.outputs.iter().enumerate() {
                 outputs.push(match port.tensor_type() {

@@ -16,7 +16,7 @@ use super::tensors::guard;
 use super::tensors::models::Models;
 use super::tensors::options::Options;
 use super::{Backend, Device, Encoding, ExecutionContext, Graph, LoadRequest, Source};
-use crate::{Activity, Error, Scheduling};
+use crate::{Activity, Error, Monitor, Scheduling};
 use compiled::{Compiled, Run};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -36,6 +36,7 @@ pub struct OpenVino {
 struct OpenVinoGraph {
     model: Arc<Compiled>,
     scheduling: Scheduling,
+    monitor: Monitor,
 }
 
 impl OpenVino {
@@ -96,7 +97,11 @@ impl Backend for OpenVino {
             }
         };
         monitor.report(Activity::Load, 1, 1);
-        Ok(Arc::new(OpenVinoGraph { model, scheduling }))
+        Ok(Arc::new(OpenVinoGraph {
+            model,
+            scheduling,
+            monitor,
+        }))
     }
 }
 
@@ -106,8 +111,14 @@ impl Graph for OpenVinoGraph {
         Ok(Box::new(TensorContext::new(
             self.model.signature.clone(),
             self.scheduling,
+            self.monitor.clone(),
             run,
         )))
+    }
+
+    fn may_block(&self) -> bool {
+        // The library makes room for a further computation when none is running.
+        true
     }
 }
 

@@ -1,10 +1,12 @@
 //! A context of a model of tensors: keeps inputs and outputs, and lets the library compute.
 
+use super::cancel::Cancel;
 use super::places::{Places, Turn};
 use super::port::Port;
 use super::request::{Outputs, Request, join, split};
 use crate::backend::{ExecutionContext, find_by_name, list, no_output_yet, no_such_output};
-use crate::{Bytes, Error, ErrorCode, OutputDescription, Scheduling, Tensor, TensorType};
+use crate::monitor::Watcher;
+use crate::{Bytes, Error, ErrorCode, Monitor, OutputDescription, Scheduling, Tensor, TensorType};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -22,9 +24,14 @@ pub(in crate::backend) struct Signature {
 
 /// What computes: the part of a context that is the library's.
 pub(in crate::backend) trait Infer: Send {
-    /// Computes with one tensor for each input, which fits it. Calls `done` once, with one view for each
-    /// output in order; `None` where `wasi:nn` has no type for it.
-    fn infer(&mut self, inputs: &[&Tensor], done: &mut Done<'_>) -> Result<(), Error>;
+    /// Computes with one tensor for each input, which fits it, until it is cancelled. Calls `done` once, with one view
+    /// for each output in order; `None` where `wasi:nn` has no type for it.
+    fn infer(
+        &mut self,
+        inputs: &[&Tensor],
+        cancel: &Cancel,
+        done: &mut Done<'_>,
+    ) -> Result<(), Error>;
 }
 
 /// Takes the outputs of a computation.
@@ -44,6 +51,9 @@ pub(in crate::backend) struct TensorContext<I> {
     inputs: Vec<Option<Tensor>>,
     /// Empty before the first computation.
     outputs: Outputs,
+    cancel: Arc<Cancel>,
+    /// Hears of interrupts.
+    _watcher: Arc<Watcher>,
 }
 
 /// An output of the last computation.
@@ -92,14 +102,18 @@ impl<I: Infer> TensorContext<I> {
     pub(in crate::backend) fn new(
         signature: Arc<Signature>,
         scheduling: Scheduling,
+        monitor: Monitor,
         infer: I,
     ) -> Self {
+        let (cancel, watcher) = Cancel::new(monitor);
         Self {
             inputs: vec![None; signature.inputs.len()],
             outputs: Vec::new(),
             signature,
             scheduling,
             infer,
+            cancel,
+            _watcher: watcher,
         }
     }
 
@@ -121,7 +135,16 @@ impl<I: Infer> TensorContext<I> {
     /// Computes a request when it may run, with those like it that wait, or leaves that to another one.
     fn compute_in_turn(&mut self, request: &Arc<Request>) -> Result<(), Error> {
         let signature = self.signature.clone();
-        let mut place = match signature.places.enter(self.scheduling, request)? {
+        let wake = {
+            let (signature, request) = (signature.clone(), Arc::downgrade(request));
+            move || {
+                if let Some(request) = request.upgrade() {
+                    signature.places.wake(&request);
+                }
+            }
+        };
+        let enter = || signature.places.enter(self.scheduling, request);
+        let mut place = match self.cancel.during(wake, enter)? {
             Turn::Compute(place) => place,
             Turn::Done => {
                 let result = request.take_result().unwrap_or_else(|| {
@@ -144,15 +167,17 @@ impl<I: Infer> TensorContext<I> {
             for request in &place.requests[1..] {
                 let mut outputs = Outputs::new();
                 let inputs = request.inputs();
-                let result = self
-                    .infer
-                    .infer(&inputs, &mut |views| keep(&mut outputs, views));
+                let result = self.infer.infer(&inputs, &Cancel::default(), &mut |views| {
+                    keep(&mut outputs, views)
+                });
                 place.results.push(result.map(|()| outputs));
             }
         }
         let outputs = &mut self.outputs;
         self.infer
-            .infer(&request.inputs(), &mut |views| keep(outputs, views))
+            .infer(&request.inputs(), &self.cancel, &mut |views| {
+                keep(outputs, views)
+            })
     }
 
     /// The results of all, unless they have to be computed each for itself.
@@ -163,7 +188,9 @@ impl<I: Infer> TensorContext<I> {
         let joined = join(requests).ok()?;
         let inputs: Vec<_> = joined.iter().collect();
         let mut all = None;
-        let result = self.infer.infer(&inputs, &mut |views| {
+        // Not for this one alone.
+        let cancel = Cancel::default();
+        let result = self.infer.infer(&inputs, &cancel, &mut |views| {
             all = split(requests, views);
             Ok(())
         });
@@ -210,10 +237,12 @@ impl<I: Infer> ExecutionContext for TensorContext<I> {
                 "input {index} {name} ({port}) is not set"
             )));
         }
+        self.cancel.begin()?;
         let inputs = self.inputs.iter_mut().filter_map(Option::take).collect();
         let by_rows = self.scheduling.batch > 1 && self.signature.by_rows.load(Ordering::Relaxed);
-        let request = Request::new(inputs, by_rows);
+        let request = Request::new(inputs, by_rows, self.cancel.clone());
         let result = self.compute_in_turn(&request);
+        let result = self.cancel.end(result);
         for (input, tensor) in self.inputs.iter_mut().zip(request.into_inputs()) {
             *input = Some(tensor);
         }
@@ -290,7 +319,12 @@ mod tests {
     }
 
     impl Infer for Twice {
-        fn infer(&mut self, inputs: &[&Tensor], done: &mut Done<'_>) -> Result<(), Error> {
+        fn infer(
+            &mut self,
+            inputs: &[&Tensor],
+            _: &Cancel,
+            done: &mut Done<'_>,
+        ) -> Result<(), Error> {
             if self.fails {
                 return Err(Error::invalid("told to fail"));
             }
@@ -327,6 +361,7 @@ mod tests {
         TensorContext::new(
             Arc::new(signature.unwrap()),
             Scheduling::default(),
+            Monitor::default(),
             Twice { fails: false },
         )
     }
@@ -396,11 +431,24 @@ mod tests {
     }
 
     impl Infer for Rows {
-        fn infer(&mut self, inputs: &[&Tensor], done: &mut Done<'_>) -> Result<(), Error> {
+        fn infer(
+            &mut self,
+            inputs: &[&Tensor],
+            cancel: &Cancel,
+            done: &mut Done<'_>,
+        ) -> Result<(), Error> {
             let [input] = inputs else { unreachable!() };
             self.calls.lock().unwrap().push(input.dimensions[0]);
-            while input.data == [0, 0] && !self.goes_on.load(Ordering::SeqCst) {
-                std::thread::yield_now();
+            let goes_on = self.goes_on.clone();
+            let stop = move || goes_on.store(true, Ordering::SeqCst);
+            cancel.during(stop, || {
+                while input.data == [0, 0] && !self.goes_on.load(Ordering::SeqCst) {
+                    std::thread::yield_now();
+                }
+                Ok(())
+            })?;
+            if cancel.is_cancelled() {
+                return Err(Error::invalid("stopped"));
             }
             if input.data.iter().step_by(2).any(|byte| *byte == 9) {
                 return Err(Error::invalid("nine"));
@@ -446,7 +494,9 @@ mod tests {
             ..Scheduling::default()
         };
         let compute = |data: &[u8]| {
-            let mut context = TensorContext::new(signature.clone(), scheduling, rows.clone());
+            let monitor = Monitor::default();
+            let mut context =
+                TensorContext::new(signature.clone(), scheduling, monitor, rows.clone());
             let input = Tensor {
                 dimensions: vec![u32::try_from(data.len() / 2).unwrap(), 2],
                 ty: TensorType::U8,
@@ -511,6 +561,56 @@ mod tests {
         let (results, calls) = compute_while_busy(&rows, &inputs);
         assert_eq!(results, [Ok(vec![2, 3, 0, 0]), Ok(vec![4, 5, 0, 0])]);
         assert_eq!(calls, [2, 1, 1]);
+    }
+
+    #[test]
+    fn an_interrupt_ends_what_computes_and_what_waits() {
+        let sizes = Some(vec![Size::new(-1, -1), Size::new(2, 2)]);
+        let port = |ty| Port {
+            name: "x".to_owned(),
+            ty: PortType::Tensor(ty),
+            dimensions: sizes.clone(),
+        };
+        let ports = || vec![port(TensorType::U8)];
+        let signature = Arc::new(Signature::new(ports(), ports()).unwrap());
+        let scheduling = Scheduling {
+            parallel: 1,
+            ..Scheduling::default()
+        };
+        let rows = Rows::default();
+        let open = |monitor: &Monitor, data: [u8; 2]| {
+            let mut context =
+                TensorContext::new(signature.clone(), scheduling, monitor.clone(), rows.clone());
+            let input = Tensor {
+                dimensions: vec![1, 2],
+                ty: TensorType::U8,
+                data: data.to_vec(),
+            };
+            context.set_input(0, input).unwrap();
+            context
+        };
+        let monitors = [Monitor::default(), Monitor::default()];
+        std::thread::scope(|scope| {
+            let mut busy = open(&monitors[0], [0, 0]);
+            let mut waits = open(&monitors[1], [1, 2]);
+            let busy = scope.spawn(move || (busy.compute(), busy));
+            while rows.calls.lock().unwrap().is_empty() {
+                std::thread::yield_now();
+            }
+            let waits = scope.spawn(move || (waits.compute(), waits));
+            while signature.places.waiting() == 0 {
+                std::thread::yield_now();
+            }
+            monitors[1].interrupt();
+            let (ended, mut waited) = waits.join().unwrap();
+            assert_eq!(ended, Err(Monitor::interrupted()));
+            assert_eq!(signature.places.waiting(), 0);
+            monitors[0].interrupt();
+            let (ended, _) = busy.join().unwrap();
+            assert_eq!(ended, Err(Monitor::interrupted()));
+            // Its input is still there.
+            waited.compute().unwrap();
+        });
     }
 
     #[test]

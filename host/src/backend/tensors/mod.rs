@@ -4,8 +4,10 @@
 //! 2. [`options`] reads the configuration; [`models`] loads each model once.
 //! 3. [`port`] is what a model declares about an input or output.
 //! 4. [`context`] keeps inputs and outputs, and checks them before the library sees them; [`places`] limits how
-//!    many compute at once, and has each [`request`] that waits computed together with others like it.
+//!    many compute at once, and has each [`request`] that waits computed together with others like it; [`cancel`]
+//!    ends what nobody waits for any more.
 
+pub(super) mod cancel;
 pub(super) mod context;
 pub(super) mod library;
 pub(super) mod models;

@@ -1,7 +1,7 @@
 //! How many computations of one model of tensors run at once, and which of those that wait are computed together.
 
 use super::request::{Outputs, Request};
-use crate::{Error, ErrorCode, Scheduling};
+use crate::{Error, ErrorCode, Monitor, Scheduling};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -40,7 +40,11 @@ impl Places {
         scheduling: Scheduling,
         request: &Arc<Request>,
     ) -> Result<Turn<'_>, Error> {
-        let most = scheduling.parallel.max(1);
+        // Those that wait can be computed together, and a library that is busy does not compute more the sooner.
+        let most = match scheduling.batch {
+            ..2 => scheduling.parallel.max(1),
+            _ => 1,
+        };
         let mut state = self.state();
         if state.running >= most || !state.waiting.is_empty() {
             if state.waiting.len() >= scheduling.queue {
@@ -59,6 +63,14 @@ impl Places {
                 first.is_some_and(|first| Arc::ptr_eq(first, request))
             };
             while state.running >= most || !is_first(&state) {
+                if request.cancel.is_cancelled() {
+                    // Another one may be computing it even so.
+                    state
+                        .waiting
+                        .retain(|waiting| !Arc::ptr_eq(waiting, request));
+                    state.wake_next();
+                    return Err(Monitor::interrupted());
+                }
                 state = request
                     .woken
                     .wait(state)
@@ -80,6 +92,13 @@ impl Places {
             requests,
             results: Vec::new(),
         }))
+    }
+
+    /// Has a request that waits see that it is not wanted any more.
+    pub(super) fn wake(&self, request: &Request) {
+        // It may be about to wait.
+        let _state = self.state();
+        request.woken.notify_one();
     }
 
     /// How many wait.
@@ -148,7 +167,7 @@ mod tests {
             ty: TensorType::U8,
             data: vec![0; dimensions.iter().product::<u32>() as usize],
         };
-        Request::new(vec![tensor], by_rows)
+        Request::new(vec![tensor], by_rows, Arc::default())
     }
 
     fn compute<'a>(

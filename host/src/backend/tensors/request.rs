@@ -1,5 +1,6 @@
 //! A computation that waits for its place, and may be computed together with others.
 
+use super::cancel::Cancel;
 use super::context::{Output, View, keep};
 use super::port::byte_size;
 use crate::{Error, ErrorCode, Tensor};
@@ -14,13 +15,15 @@ pub(super) struct Request {
     /// The size of the first dimension, if all inputs have the same one.
     pub(super) rows: Option<u32>,
     result: Mutex<Option<Result<Outputs, Error>>>,
-    /// Told when it is done or may begin.
+    /// Whether anybody wants it.
+    pub(super) cancel: Arc<Cancel>,
+    /// Told when it is done, may begin, or is not wanted any more.
     pub(super) woken: Condvar,
 }
 
 impl Request {
     /// `by_rows` says whether the model leaves the first dimension of everything open.
-    pub(super) fn new(inputs: Vec<Tensor>, by_rows: bool) -> Arc<Self> {
+    pub(super) fn new(inputs: Vec<Tensor>, by_rows: bool, cancel: Arc<Cancel>) -> Arc<Self> {
         let mut sizes = inputs.iter().map(|input| input.dimensions.first().copied());
         let first = sizes.next().flatten();
         let rows = first.filter(|rows| by_rows && *rows > 0 && sizes.all(|size| size == first));
@@ -28,6 +31,7 @@ impl Request {
             inputs,
             rows,
             result: Mutex::default(),
+            cancel,
             woken: Condvar::new(),
         })
     }

@@ -19,6 +19,7 @@ use openvino_sys::*;
 use std::ffi::{CStr, CString, c_char};
 use std::path::Path;
 use std::ptr::{NonNull, null, null_mut};
+use std::sync::Arc;
 pub(super) use tensors::Output;
 
 /// Defines a type that owns an object of the library.
@@ -61,13 +62,7 @@ owned! {
     /// A model that was compiled for a device.
     Compiled, ov_compiled_model_t, ov_compiled_model_free
 }
-owned! {
-    /// Computes with a compiled model.
-    ///
-    /// After [`infer`](Self::infer) it holds pointers to inputs that may be gone. They are not followed before
-    /// the next one, which sets each anew.
-    Request, ov_infer_request_t, ov_infer_request_free
-}
+owned!(RequestHandle, ov_infer_request_t, ov_infer_request_free);
 owned!(Buffer, ov_tensor_t, ov_tensor_free);
 owned!(ConstPort, ov_output_const_port_t, ov_output_const_port_free);
 
@@ -76,7 +71,18 @@ unsafe impl Send for Core {}
 // SAFETY: as above.
 unsafe impl Send for Compiled {}
 // SAFETY: as above.
-unsafe impl Send for Request {}
+unsafe impl Send for RequestHandle {}
+// SAFETY: what others than its one `Request` do with it is to cancel, which the library allows at any time.
+unsafe impl Sync for RequestHandle {}
+
+/// Computes with a compiled model.
+///
+/// After [`infer`](Self::infer) it holds pointers to inputs that may be gone. They are not followed before the next
+/// one, which sets each anew.
+pub(super) struct Request(Arc<RequestHandle>);
+
+/// Ends the computation of a request.
+pub(super) struct Canceller(Arc<RequestHandle>);
 
 impl Core {
     /// Loads the library.
@@ -237,9 +243,10 @@ impl Compiled {
 
     pub(super) fn request(&self) -> Result<Request, Failure> {
         // SAFETY: the model lives, and `request` is a place for the pointer.
-        Request::create(|request| unsafe {
+        let handle = RequestHandle::create(|request| unsafe {
             ov_compiled_model_create_infer_request(self.as_ptr(), request)
-        })
+        })?;
+        Ok(Request(Arc::new(handle)))
     }
 }
 

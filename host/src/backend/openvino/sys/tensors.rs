@@ -2,7 +2,7 @@
 
 use super::failure::{Failure, check};
 use super::ports::{element_type, port_type};
-use super::{Buffer, Request};
+use super::{Buffer, Canceller, Request};
 use crate::backend::tensors::context::View;
 use crate::backend::tensors::port::PortType;
 use crate::{Tensor, TensorType};
@@ -116,11 +116,16 @@ impl Request {
             let buffer = unsafe { Buffer::over(tensor)? };
             // SAFETY: the request lives, and so does the buffer, which the request counts references to.
             check(unsafe {
-                ov_infer_request_set_input_tensor_by_index(self.as_ptr(), index, buffer.as_ptr())
+                ov_infer_request_set_input_tensor_by_index(self.0.as_ptr(), index, buffer.as_ptr())
             })?;
         }
         // SAFETY: the request lives, and every input is set to a tensor that does.
-        check(unsafe { ov_infer_request_infer(self.as_ptr()) })
+        check(unsafe { ov_infer_request_infer(self.0.as_ptr()) })
+    }
+
+    /// What ends the computation, from another thread.
+    pub(in crate::backend::openvino) fn canceller(&self) -> Canceller {
+        Canceller(self.0.clone())
     }
 
     /// Output `index` of the last computation, which borrows the request so that there is no further one.
@@ -131,7 +136,7 @@ impl Request {
     ) -> Result<Output<'_>, Failure> {
         // SAFETY: the request lives, and `buffer` is a place for the pointer.
         let buffer = Buffer::create(|buffer| unsafe {
-            ov_infer_request_get_output_tensor_by_index(self.as_ptr(), index, buffer)
+            ov_infer_request_get_output_tensor_by_index(self.0.as_ptr(), index, buffer)
         })?;
         if buffer.ty()? != PortType::Tensor(ty) {
             return Err(Failure::new(format!(
@@ -143,6 +148,17 @@ impl Request {
             ty,
             _request: self,
         })
+    }
+}
+
+impl Canceller {
+    /// Ends it before its next operation, if one is running.
+    pub(in crate::backend::openvino) fn cancel(&self) {
+        // SAFETY: the request lives, and the library expects this during a computation.
+        let status = unsafe { ov_infer_request_cancel(self.0.as_ptr()) };
+        if let Err(failure) = check(status) {
+            tracing::debug!("a computation could not be ended: {failure}");
+        }
     }
 }
 
