@@ -50,11 +50,19 @@ pub fn output(context: &dyn ExecutionContext, name: &str) -> Result<SharedTensor
     SharedTensor::of_output(context, index)
 }
 
-/// The last part of [`compute`]: all outputs by name.
+/// The last part of [`compute`]: all outputs by name. One whose type `wasi:nn` does not have is an empty tensor, so that
+/// the others can be read, and have their places.
 pub fn outputs(context: &dyn ExecutionContext) -> Result<Vec<(String, SharedTensor)>, Error> {
     (0..context.outputs())
         .map(|index| {
-            let tensor = SharedTensor::of_output(context, index)?;
+            let tensor = match SharedTensor::of_output(context, index) {
+                Err(error) if error.code == ErrorCode::UnsupportedOperation => SharedTensor {
+                    dimensions: vec![0],
+                    ty: TensorType::U8,
+                    data: Bytes::default(),
+                },
+                tensor => tensor?,
+            };
             Ok((context.output_name(index), tensor))
         })
         .collect()

@@ -6,7 +6,7 @@ use crate::{Error, ErrorCode, Files, Limits, Metrics, Monitor, Phase, Preload, S
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// How many of a model's first bytes [`Backend::recognizes`] gets to see.
@@ -272,7 +272,8 @@ impl Registry {
         check_files(preload)?;
         let backend = self.backend(preload.encoding, |backend| {
             read_start(&preload.paths[0]).is_ok_and(|start| backend.recognizes(&start))
-        })?;
+        });
+        let backend = backend.inspect_err(|error| self.tell(name, error))?;
         let configurations: Vec<_> = preload
             .configuration
             .as_deref()
@@ -330,7 +331,8 @@ impl Registry {
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
             let message = match encoding {
                 Encoding::Autodetect => format!(
-                    "no backend recognizes the model's first bytes: name the encoding; this host has {known}"
+                    "expected a model whose first bytes tell its format, as those of GGUF, ONNX and IR do: found \
+                     none of these. Name the encoding; this host has {known}"
                 ),
                 _ => format!("expected an encoding that this host has ({known}), found {encoding}"),
             };
@@ -354,7 +356,11 @@ impl Registry {
     }
 }
 
+/// The first bytes of a model's file, or of the one that a folder stands for.
 fn read_start(path: &Path) -> std::io::Result<Vec<u8>> {
+    let in_folder = ["model.onnx", "model.xml"].map(|file| path.join(file));
+    let file = in_folder.iter().find(|file| file.is_file());
+    let path = file.map_or(path, PathBuf::as_path);
     let mut start = Vec::new();
     File::open(path)?.take(START).read_to_end(&mut start)?;
     Ok(start)

@@ -9,7 +9,7 @@ use llm_wasi_host::backend::onnx::Onnx;
 use llm_wasi_host::backend::{Backend, DeviceKind, Encoding, ExecutionContext, Graph, Target};
 use llm_wasi_host::testing::{TinyOnnx, onnx_type};
 use llm_wasi_host::{
-    ErrorCode, Monitor, OutputDescription, Preload, Registry, Scheduling, Tensor, TensorType,
+    ErrorCode, Monitor, OutputDescription, Preload, Registry, Scheduling, Tensor, TensorType, calls,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -297,6 +297,12 @@ fn types_that_wasi_nn_has_not_are_named() {
             "{error}"
         );
     }
+    // Where all are read at once, the others have their places.
+    let all = calls::outputs(&*context).unwrap();
+    let names: Vec<_> = all.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["same", "y"]);
+    assert_eq!((&all[0].1.dimensions, all[0].1.data.len()), (&vec![0], 0));
+    assert_eq!(all[1].1.data, context.output(1).unwrap());
 }
 
 #[test]

@@ -315,6 +315,8 @@ pub fn find_by_name(what: &str, name: &str, names: &[String]) -> Result<u32, Err
     let position = names.iter().position(|known| known == name);
     let found = match position {
         Some(position) => u32::try_from(position).ok(),
+        // Without a sign, which numbers in programs may have.
+        None if !name.bytes().all(|byte| byte.is_ascii_digit()) => None,
         None => name.parse().ok().filter(|index| {
             // An unknown number of them is checked by whoever uses the index.
             names.is_empty() || usize::try_from(*index).is_ok_and(|index| index < names.len())
@@ -348,6 +350,19 @@ pub(crate) fn list(names: &[String]) -> String {
         text.push(format!("and {} more", names.len() - LIMIT));
     }
     text.join(", ")
+}
+
+/// A foreign text of several lines in a message: on one line, and bounded.
+#[cfg(any(feature = "onnx", feature = "openvino"))]
+pub(crate) fn brief<'t>(lines: impl Iterator<Item = &'t str>) -> String {
+    const LINES: usize = 8;
+    let lines: Vec<_> = lines
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .map(shorten)
+        .take(LINES)
+        .collect();
+    lines.join(": ")
 }
 
 /// A foreign text in a message, bounded.

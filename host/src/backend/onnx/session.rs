@@ -3,12 +3,12 @@
 use super::TITLE;
 use super::runtime::{Runtime, runtime};
 use super::stoppable::Stoppable;
-use crate::backend::Target;
 use crate::backend::tensors::cancel::Cancel;
 use crate::backend::tensors::context::{Done, Infer, Signature, View};
 use crate::backend::tensors::guard;
 use crate::backend::tensors::options::Options;
 use crate::backend::tensors::port::{Port, PortType, Size};
+use crate::backend::{Target, brief};
 use crate::{Error, ErrorCode, Tensor, TensorType};
 use half::{bf16, f16};
 use ort::environment::Environment;
@@ -99,7 +99,7 @@ fn open(
                 Ok(session)
             }
             Err(error) => {
-                tracing::info!("target AUTO: the CPU, as CUDA fails: {}", error.message());
+                tracing::info!("target AUTO: the CPU, as CUDA fails: {}", message(&error));
                 on_cpu()
             }
         },
@@ -143,7 +143,12 @@ fn unloadable(origin: Origin<'_>, error: &ort::Error) -> Error {
         Origin::Bytes(bytes) => format!("the model of {} bytes", bytes.len()),
         Origin::File(path) => path.display().to_string(),
     };
-    Error::invalid(format!("{TITLE} cannot load {what}: {}", error.message()))
+    Error::invalid(format!("{TITLE} cannot load {what}: {}", message(error)))
+}
+
+/// What the library says, which names operators as the model does.
+fn message(error: &ort::Error) -> String {
+    brief(error.message().lines())
 }
 
 fn failed(error: ort::Error) -> Error {
@@ -151,7 +156,7 @@ fn failed(error: ort::Error) -> Error {
         ort::ErrorCode::InvalidArgument => ErrorCode::InvalidArgument,
         _ => ErrorCode::RuntimeError,
     };
-    Error::new(code, format!("{TITLE}: {}", error.message()))
+    Error::new(code, format!("{TITLE}: {}", message(&error)))
 }
 
 fn ports(outlets: &[Outlet]) -> Vec<Port> {

@@ -9,7 +9,7 @@ use crate::backend::tensors::guard;
 use crate::backend::tensors::options::Options;
 use crate::{Error, ErrorCode, Tensor};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A model in memory, compiled for a device.
 pub(super) struct Compiled {
@@ -32,7 +32,17 @@ impl Compiled {
     ) -> Result<Self, Error> {
         let read = |core: &Core| {
             core.read_files(xml, weights).map_err(|failure| {
-                Error::invalid(format!("OpenVINO cannot read {}: {failure}", xml.display()))
+                let missing = match weights {
+                    Some(_) => String::new(),
+                    None => format!(
+                        "; it was read without weights, since there is no {}",
+                        xml.with_extension("bin").display()
+                    ),
+                };
+                Error::invalid(format!(
+                    "OpenVINO cannot read {}: {failure}{missing}",
+                    xml.display()
+                ))
             })
         };
         Self::load(read, target, options)
@@ -76,19 +86,28 @@ impl Compiled {
             model: Mutex::new(compiled),
         })
     }
+
+    fn model(&self) -> MutexGuard<'_, super::sys::Compiled> {
+        self.model.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Run {
     pub(super) fn new(model: Arc<Compiled>) -> Result<Self, Error> {
-        let request = {
-            let compiled = model.model.lock().unwrap_or_else(PoisonError::into_inner);
-            compiled.request()?
-        };
+        let request = model.model().request()?;
         Ok(Self { request, model })
     }
 }
 
 impl Infer for Run {
+    fn input_alias(&self, name: &str) -> Option<String> {
+        self.model.model().input_name(name)
+    }
+
+    fn output_alias(&self, name: &str) -> Option<String> {
+        self.model.model().output_name(name)
+    }
+
     fn infer(
         &mut self,
         inputs: &[&Tensor],

@@ -76,56 +76,111 @@ const SEVERAL: [(&str, usize); 67] = [
     ("Loop", 2),
 ];
 
-/// A layer whose end has not come.
+/// An element whose end has not come.
+struct Element<'a> {
+    tag: &'a str,
+    /// Of the kinds that matter, where the library looks for them.
+    kind: Kind<'a>,
+}
+
+enum Kind<'a> {
+    Layer(Layer<'a>),
+    /// The first list of a layer's inputs: the library sees no other one.
+    Inputs,
+    Other,
+}
+
 struct Layer<'a> {
     name: &'a str,
     operator: &'a str,
+    has_list: bool,
     inputs: usize,
-    /// Whether this is between `<input>` and `</input>`.
-    in_inputs: bool,
 }
 
 /// Fails for a layer with fewer inputs than its operator reads. What is no XML is left to the library.
 pub(super) fn check(xml: &[u8]) -> Result<(), Error> {
     let text = String::from_utf8_lossy(xml);
-    let mut layers: Vec<Layer<'_>> = Vec::new();
+    let mut open: Vec<Element<'_>> = Vec::new();
     let mut rest = text.as_ref();
     while let Some(at) = rest.find('<') {
         rest = &rest[at + 1..];
-        if let Some(comment) = rest.strip_prefix("!--") {
-            rest = comment.split_once("-->").map_or("", |(_, rest)| rest);
+        // What is between these is no element, whatever it looks like.
+        let texts = [("!--", "-->"), ("![CDATA[", "]]>"), ("?", "?>")];
+        if let Some((start, end)) = texts.iter().find(|(start, _)| rest.starts_with(start)) {
+            let behind = rest[start.len()..].split_once(end);
+            rest = behind.map_or("", |(_, rest)| rest);
             continue;
+        }
+        if rest.starts_with('!') {
+            return Err(Error::invalid(
+                "expected IR of elements alone, found a declaration of their types",
+            ));
         }
         let (tag, behind) = rest.split_at(end_of_tag(rest));
         rest = behind;
+        if let Some(name) = tag.strip_prefix('/') {
+            let element = open.pop();
+            let Some(element) = element.filter(|element| element.tag == name.trim_end()) else {
+                // The library does not read on, and refuses it.
+                return Ok(());
+            };
+            if let Kind::Layer(layer) = element.kind {
+                layer.check()?;
+            }
+            continue;
+        }
         let name = tag.split(|c: char| c.is_ascii_whitespace() || c == '/');
-        let closes_itself = tag.ends_with('/');
-        match (name.clone().next().unwrap_or_default(), layers.last_mut()) {
-            ("layer", _) => {
-                let layer = Layer {
-                    name: attribute(tag, "name"),
-                    operator: attribute(tag, "type"),
-                    inputs: 0,
-                    in_inputs: false,
-                };
-                if closes_itself {
-                    layer.check()?;
-                } else {
-                    layers.push(layer);
-                }
-            }
-            ("input", Some(layer)) => layer.in_inputs = !closes_itself,
-            ("port", Some(layer)) => layer.inputs += usize::from(layer.in_inputs),
-            ("", Some(layer)) if tag == "/input" => layer.in_inputs = false,
-            ("", Some(_)) if tag == "/layer" => {
-                if let Some(layer) = layers.pop() {
-                    layer.check()?;
-                }
-            }
-            _ => {}
+        let name = name.clone().next().unwrap_or_default();
+        let kind = kind(name, tag, &mut open);
+        if !tag.ends_with('/') {
+            open.push(Element { tag: name, kind });
+        } else if let Kind::Layer(layer) = kind {
+            layer.check()?;
         }
     }
     Ok(())
+}
+
+/// What an element is between those that are open. Counts it, if it is an input.
+fn kind<'a>(name: &str, tag: &'a str, open: &mut [Element<'a>]) -> Kind<'a> {
+    match (name, open) {
+        ("layer", _) => Kind::Layer(Layer {
+            name: attribute(tag, "name"),
+            operator: attribute(tag, "type"),
+            has_list: false,
+            inputs: 0,
+        }),
+        (
+            "input",
+            [
+                ..,
+                Element {
+                    kind: Kind::Layer(layer),
+                    ..
+                },
+            ],
+        ) if !layer.has_list => {
+            layer.has_list = true;
+            Kind::Inputs
+        }
+        (
+            "port",
+            [
+                ..,
+                Element {
+                    kind: Kind::Layer(layer),
+                    ..
+                },
+                Element {
+                    kind: Kind::Inputs, ..
+                },
+            ],
+        ) => {
+            layer.inputs += 1;
+            Kind::Other
+        }
+        _ => Kind::Other,
+    }
 }
 
 /// Where a tag ends; what is quoted may have the mark in it.
@@ -173,11 +228,14 @@ impl Layer<'_> {
         if self.inputs >= least {
             return Ok(());
         }
+        let operator = crate::backend::shorten(self.operator);
+        let expected = match least {
+            1 => format!("an input, which all but {} have", SOURCES.join(", ")),
+            least => format!("at least {least} inputs, which {operator} has"),
+        };
         Err(Error::invalid(format!(
-            "expected at least {least} inputs of the layer `{}`, as the operator {} has them, found {}: convert the \
-             model again",
+            "layer `{}` of the operator {operator}: expected {expected}, found {}: convert the model again",
             crate::backend::shorten(self.name),
-            crate::backend::shorten(self.operator),
             self.inputs
         )))
     }
@@ -213,6 +271,35 @@ mod tests {
         }
         let error = check(layer("Add", 1).as_bytes()).unwrap_err();
         assert!(error.message.contains("`a > b`"), "{error}");
+    }
+
+    /// As the library does, which looks for elements by their place.
+    #[test]
+    fn only_inputs_in_their_place_count() {
+        let add = |inside: &str| {
+            check(
+                format!("<net><layers><layer type=\"Add\">{inside}</layer></layers></net>")
+                    .as_bytes(),
+            )
+        };
+        assert!(add("<input><port/><port/></input>").is_ok());
+        assert!(add("<input ><port id=\"0\"></port><port/></input >").is_ok());
+        for inside in [
+            "",
+            "<input><port/></input>",
+            "<input><foo><port/><port/></foo></input>",
+            "<input><port><port/></port></input>",
+            "<input/><input><port/><port/></input>",
+            "<foo><input><port/><port/></input></foo>",
+            "<input><![CDATA[<port/><port/>]]></input>",
+            "<input><?foo <port/><port/> ?></input>",
+            "<input><!-- <port/><port/> --></input>",
+            "<port/><port/>",
+            "<input></input><port/><port/>",
+        ] {
+            assert!(add(inside).is_err(), "{inside}");
+        }
+        assert!(check(b"<!DOCTYPE net><net></net>").is_err());
     }
 
     #[test]

@@ -32,6 +32,18 @@ pub(in crate::backend) trait Infer: Send {
         cancel: &Cancel,
         done: &mut Done<'_>,
     ) -> Result<(), Error>;
+
+    /// The name that the signature has of an input with several names, of which this is one.
+    fn input_alias(&self, name: &str) -> Option<String> {
+        let _ = name;
+        None
+    }
+
+    /// The same of an output.
+    fn output_alias(&self, name: &str) -> Option<String> {
+        let _ = name;
+        None
+    }
 }
 
 /// Takes the outputs of a computation.
@@ -75,6 +87,18 @@ impl Signature {
                 Some(port) => port.unsupported("output", 0),
                 None => Error::invalid("expected a model with an output, found one without"),
             });
+        }
+        let last = outputs
+            .iter()
+            .rposition(|port| port.tensor_type().is_some());
+        for (index, port) in outputs.iter().enumerate().take(last.unwrap_or(0)) {
+            if port.tensor_type().is_none() {
+                let error = port.unsupported("output", index);
+                tracing::warn!(
+                    "{}; where all outputs are read at once it is empty",
+                    error.message
+                );
+            }
         }
         let names = |ports: &[Port]| ports.iter().map(|port| port.name.clone()).collect();
         let by_rows = inputs.iter().chain(&outputs).all(Port::has_rows);
@@ -210,11 +234,15 @@ impl<I: Infer> ExecutionContext for TensorContext<I> {
     fn set_input(&mut self, index: u32, tensor: Tensor) -> Result<(), Error> {
         let position = usize::try_from(index).unwrap_or(usize::MAX);
         let Some(port) = self.signature.inputs.get(position) else {
-            return Err(Error::invalid(format!(
-                "expected an input index below {}, found {index}: the model's inputs are {}",
-                self.inputs.len(),
-                list(&self.signature.input_names)
-            )));
+            return Err(Error::invalid(match self.inputs.len() {
+                0 => {
+                    format!("expected no input, which this model has none of, found index {index}")
+                }
+                count => format!(
+                    "expected an input index below {count}, found {index}: the model's inputs are {}",
+                    list(&self.signature.input_names)
+                ),
+            }));
         };
         port.check(position, &tensor)?;
         self.inputs[position] = Some(tensor);
@@ -222,7 +250,12 @@ impl<I: Infer> ExecutionContext for TensorContext<I> {
     }
 
     fn input_index(&self, name: &str) -> Result<u32, Error> {
-        find_by_name("input", name, &self.signature.input_names)
+        let names = &self.signature.input_names;
+        let found = find_by_name("input", name, names);
+        found.or_else(|error| match self.infer.input_alias(name) {
+            Some(name) => find_by_name("input", &name, names),
+            None => Err(error),
+        })
     }
 
     fn clear_inputs(&mut self) {
@@ -262,7 +295,12 @@ impl<I: Infer> ExecutionContext for TensorContext<I> {
     }
 
     fn output_index(&self, name: &str) -> Result<u32, Error> {
-        find_by_name("output", name, &self.signature.output_names)
+        let names = &self.signature.output_names;
+        let found = find_by_name("output", name, names);
+        found.or_else(|error| match self.infer.output_alias(name) {
+            Some(name) => find_by_name("output", &name, names),
+            None => Err(error),
+        })
     }
 
     fn describe_output(&self, index: u32) -> Result<OutputDescription, Error> {

@@ -1,7 +1,7 @@
 //! Why a call failed.
 
 use super::take_text;
-use crate::backend::shorten;
+use crate::backend::brief;
 use openvino_sys::{ov_get_last_err_msg, ov_status_e};
 use std::fmt;
 
@@ -49,15 +49,9 @@ impl fmt::Display for Failure {
             return write!(f, "{:?}", self.status);
         }
         // Texts have several lines; the first ones name places in the library's sources.
-        let lines: Vec<_> = self
-            .text
-            .lines()
-            .map(str::trim)
-            .filter(|line| !line.is_empty() && !line.starts_with("Exception from"))
-            .map(shorten)
-            .take(8)
-            .collect();
-        f.write_str(&lines.join(": "))
+        let lines = self.text.lines();
+        let lines = lines.filter(|line| !line.trim_start().starts_with("Exception from"));
+        f.write_str(&brief(lines))
     }
 }
 

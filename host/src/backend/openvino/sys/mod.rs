@@ -241,6 +241,26 @@ impl Compiled {
             .collect()
     }
 
+    /// The name that [`inputs`](Self::inputs) has of the input with this name, which is one of several.
+    pub(super) fn input_name(&self, name: &str) -> Option<String> {
+        let name = c_string(name).ok()?;
+        // SAFETY: the model lives, the name is a C string, and `port` is a place for the pointer.
+        let port = ConstPort::create(|port| unsafe {
+            ov_compiled_model_input_by_name(self.as_ptr(), name.as_ptr(), port)
+        });
+        port.ok()?.name()
+    }
+
+    /// The same of an output.
+    pub(super) fn output_name(&self, name: &str) -> Option<String> {
+        let name = c_string(name).ok()?;
+        // SAFETY: the model lives, the name is a C string, and `port` is a place for the pointer.
+        let port = ConstPort::create(|port| unsafe {
+            ov_compiled_model_output_by_name(self.as_ptr(), name.as_ptr(), port)
+        });
+        port.ok()?.name()
+    }
+
     pub(super) fn request(&self) -> Result<Request, Failure> {
         // SAFETY: the model lives, and `request` is a place for the pointer.
         let handle = RequestHandle::create(|request| unsafe {

@@ -9,20 +9,24 @@ use std::ptr::null_mut;
 
 impl ConstPort {
     pub(super) fn describe(&self, index: usize) -> Result<Port, Failure> {
+        Ok(Port {
+            name: self.name().unwrap_or_else(|| index.to_string()),
+            ty: self.ty()?,
+            dimensions: self.dimensions()?,
+        })
+    }
+
+    /// Its name, of several always the same one.
+    pub(super) fn name(&self) -> Option<String> {
         let mut name = null_mut();
         // SAFETY: the port lives, and `name` is a place for the pointer.
         let status = unsafe { ov_port_get_any_name(self.as_ptr(), &raw mut name) };
-        let name = match check(status) {
+        match check(status) {
             // SAFETY: the library has allocated the name for its caller.
             Ok(()) => unsafe { take_text(name) },
             // It has none.
             Err(_) => None,
-        };
-        Ok(Port {
-            name: name.unwrap_or_else(|| index.to_string()),
-            ty: self.ty()?,
-            dimensions: self.dimensions()?,
-        })
+        }
     }
 
     fn ty(&self) -> Result<PortType, Failure> {
