@@ -287,6 +287,69 @@ fn ignore_eos_goes_on_behind_the_end() {
     assert!(!text(&*context).windows(3).any(|part| part == b"eos"));
 }
 
+/// As those that stand for images in a model that writes text.
+#[test]
+fn tokens_that_the_model_suppresses_are_never_written() {
+    let model = TinyModel::new();
+    let second = model.continuation(b'A', 2)[1];
+    let suppressing = model.clone().suppressing(second);
+    for options in [
+        "{}",
+        r#"{"temp": 1.5, "seed": 3}"#,
+        r#"{"ignore-eos": true}"#,
+    ] {
+        let write = |model: &TinyModel| {
+            let mut context = open(&load(model, GREEDY));
+            set(&mut *context, 0, "A");
+            set(&mut *context, 1, options);
+            context.compute().unwrap();
+            text(&*context).to_vec()
+        };
+        let written = write(&suppressing);
+        assert!(
+            !written.contains(&second),
+            "{options}: {}",
+            written.escape_ascii()
+        );
+        assert!(options.contains("1.5") || write(&model)[1] == second);
+    }
+}
+
+/// Mirostat and DRY stand for themselves, as in llama.cpp's programs.
+#[test]
+fn samplers_depend_on_their_own_options_alone() {
+    let graph = load(&TinyModel::new(), GREEDY);
+    let write = |options: &str| {
+        let mut context = open(&graph);
+        set(&mut *context, 0, "x");
+        set(&mut *context, 1, options);
+        context.compute().unwrap();
+        text(&*context).to_vec()
+    };
+    assert_eq!(
+        write(r#"{"temp": 1, "mirostat": 2, "seed": 1}"#),
+        write(
+            r#"{"temp": 1, "mirostat": 2, "seed": 1, "presence-penalty": 5, "dry-multipier": 5}"#
+        )
+    );
+    let dry = r#""n-predict": 200, "dry-multipier": 50, "dry-base": 4"#;
+    let without = write(r#"{"n-predict": 200}"#);
+    assert_ne!(
+        write(&format!("{{{dry}, \"dry-last-n-penalty\": -1}}")),
+        without
+    );
+    assert_eq!(
+        write(&format!("{{{dry}, \"dry-last-n-penalty\": 0}}")),
+        without
+    );
+    assert_eq!(
+        write(&format!(
+            "{{{dry}, \"dry-last-n-penalty\": -1, \"last-n-penalty\": 0}}"
+        )),
+        write(&format!("{{{dry}, \"dry-last-n-penalty\": -1}}"))
+    );
+}
+
 /// Options of the context: llama.cpp takes each, and greedy text is the same.
 #[test]
 fn every_option_of_a_context_computes() {

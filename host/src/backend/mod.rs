@@ -355,23 +355,24 @@ pub(crate) fn list(names: &[String]) -> String {
 /// A foreign text of several lines in a message: on one line, and bounded.
 #[cfg(any(feature = "onnx", feature = "openvino"))]
 pub(crate) fn brief<'t>(lines: impl Iterator<Item = &'t str>) -> String {
-    const LINES: usize = 8;
     let lines: Vec<_> = lines
         .map(str::trim)
         .filter(|line| !line.is_empty())
-        .map(shorten)
-        .take(LINES)
+        .take(8)
         .collect();
-    lines.join(": ")
+    shorten_to(1000, &lines.join(": "))
 }
 
 /// A foreign text in a message, bounded.
 pub(crate) fn shorten(text: &str) -> String {
-    const LIMIT: usize = 200;
-    if text.chars().count() <= LIMIT {
+    shorten_to(200, text)
+}
+
+fn shorten_to(limit: usize, text: &str) -> String {
+    if text.chars().nth(limit).is_none() {
         text.to_owned()
     } else {
-        text.chars().take(LIMIT).chain(['…']).collect()
+        text.chars().take(limit).chain(['…']).collect()
     }
 }
 

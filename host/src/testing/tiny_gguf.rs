@@ -42,6 +42,8 @@ pub struct TinyModel {
     /// How many tokens some layers look back.
     window: Option<u32>,
     template: Option<&'static str>,
+    /// A token that the model says is none of a text.
+    suppressed: Option<u8>,
 }
 
 impl Default for TinyModel {
@@ -69,6 +71,7 @@ impl TinyModel {
             attentive: false,
             window: None,
             template: None,
+            suppressed: None,
         }
     }
 
@@ -113,6 +116,13 @@ impl TinyModel {
     #[must_use]
     pub fn ending_after(mut self, byte: u8) -> Self {
         self.successors[usize::from(byte)] = EOS;
+        self
+    }
+
+    /// The same, but the model says that `byte` is none of a text.
+    #[must_use]
+    pub fn suppressing(mut self, byte: u8) -> Self {
+        self.suppressed = Some(byte);
         self
     }
 
@@ -214,6 +224,9 @@ impl TinyModel {
         file.number("tokenizer.ggml.bos_token_id", BOS);
         file.number("tokenizer.ggml.eos_token_id", EOS);
         file.flag("tokenizer.ggml.add_bos_token", true);
+        if let Some(token) = self.suppressed {
+            file.numbers("tokenizer.ggml.suppress_tokens", &[i32::from(token)]);
+        }
         if let Some(template) = self.template {
             file.text("tokenizer.chat_template", template);
         }

@@ -113,7 +113,14 @@ impl Placement {
             })
         };
         match target {
-            Target::Cpu => Ok(on_cpu),
+            Target::Cpu => {
+                if options.n_gpu_layers > 0 && !gpus.is_empty() {
+                    tracing::warn!(
+                        "option `n-gpu-layers` has no effect for target CPU: ask for target GPU or AUTO"
+                    );
+                }
+                Ok(on_cpu)
+            }
             Target::Gpu if gpus.is_empty() => Err(Error::new(
                 ErrorCode::UnsupportedOperation,
                 format!(

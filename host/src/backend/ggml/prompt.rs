@@ -35,6 +35,15 @@ impl Prompt {
         if let Some(prompt) = ImagePrompt::read(text, options, &origin.images, weights)? {
             return Ok(Self::Image(prompt));
         }
+        // Its base64 would be a text without sense.
+        #[cfg(not(feature = "images"))]
+        if super::image_tag::find(text).is_some() {
+            return Err(Error::new(
+                ErrorCode::UnsupportedOperation,
+                "expected a prompt without an image, found one in its <img> tag, which this build does not take: build \
+                 with `--features images`",
+            ));
+        }
         tokenize(&weights.model, text, true, true).map(Self::Text)
     }
 
@@ -107,10 +116,10 @@ impl Prompt {
                 // llama.cpp aborts if an encoder gets more at once than `ubatch-size`, which equals
                 // `batch-size` here.
                 let most = session.context().n_ubatch() as usize;
+                check_fits(tokens.len(), session.size())?;
                 if tokens.len() > most {
                     return Err(prompt_too_long(tokens.len(), most, "batch-size"));
                 }
-                check_fits(tokens.len(), session.size())?;
                 session.clear();
                 session.evaluate(tokens, monitor)
             }

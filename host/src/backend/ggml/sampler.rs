@@ -34,54 +34,55 @@ pub(super) struct Sampler {
 impl Sampler {
     /// The order and the conditions are those of llama.cpp's own programs.
     pub(super) fn new(model: &LlamaModel, options: &Options) -> Result<Self, Error> {
-        // A negative seed asks llama.cpp for a random one, which it spells like this.
-        let seed = u32::try_from(options.seed).unwrap_or(u32::MAX);
+        let whole_context = i32::try_from(model.n_ctx_train()).unwrap_or(i32::MAX);
+        let window = |tokens| if tokens < 0 { whole_context } else { tokens };
+        // llama.cpp takes the lower half; all of its bits set ask for a random seed.
+        let seed = options.seed as u32;
         let mut samplers = Vec::new();
+        let impossible = impossible(model, options.ignore_eos);
+        if !impossible.is_empty() {
+            samplers.push(LlamaSampler::logit_bias(model.n_vocab(), &impossible));
+        }
+        // Mirostat keeps texts from repeating themselves by its own means.
+        let is_mirostat = options.mirostat != 0;
         let penalizes = options.repeat_penalty != 1.0
             || options.presence_penalty != 0.0
             || options.frequency_penalty != 0.0;
-        let look_back = match options.last_n_penalty {
-            ..0 => i32::try_from(model.n_ctx_train()).unwrap_or(i32::MAX),
-            n => n,
-        };
-        if penalizes && options.last_n_penalty != 0 {
+        if penalizes && options.last_n_penalty != 0 && !is_mirostat {
             samplers.push(LlamaSampler::penalties(
                 model.n_vocab(),
-                look_back,
+                window(options.last_n_penalty),
                 options.repeat_penalty,
                 options.frequency_penalty,
                 options.presence_penalty,
             ));
         }
-        if options.dry_multiplier > 0.0 && options.last_n_penalty != 0 {
+        if options.dry_multiplier > 0.0 && options.dry_last_n_penalty != 0 && !is_mirostat {
             samplers.push(LlamaSampler::dry(
                 model,
                 options.dry_multiplier,
                 options.dry_base,
                 options.dry_allowed_length,
-                look_back,
+                window(options.dry_last_n_penalty),
                 DRY_BREAKERS,
             ));
         }
-        if options.ignore_eos {
-            samplers.push(never_end(model));
-        }
-        if options.temp <= 0.0 {
+        // These leave the likeliest token out.
+        let may_skip_likeliest = options.typ_p < 1.0 || options.xtc_probability > 0.0;
+        if options.temp <= 0.0 && (is_mirostat || !may_skip_likeliest) {
             samplers.push(LlamaSampler::greedy());
         } else {
-            let temp = LlamaSampler::temp_ext(
-                options.temp,
-                options.dynatemp_range,
-                options.dynatemp_exponent,
-            );
             let min_keep = options.min_keep as usize;
             let eta = options.mirostat_eta;
             match options.mirostat {
                 1 => samplers.extend([
-                    temp,
+                    LlamaSampler::temp(options.temp),
                     LlamaSampler::mirostat(model.n_vocab(), seed, MIROSTAT_TAU, eta, MIROSTAT_M),
                 ]),
-                2 => samplers.extend([temp, LlamaSampler::mirostat_v2(seed, MIROSTAT_TAU, eta)]),
+                2 => samplers.extend([
+                    LlamaSampler::temp(options.temp),
+                    LlamaSampler::mirostat_v2(seed, MIROSTAT_TAU, eta),
+                ]),
                 _ => samplers.extend([
                     LlamaSampler::top_k(options.top_k),
                     LlamaSampler::typical(options.typ_p, min_keep),
@@ -93,7 +94,11 @@ impl Sampler {
                         min_keep,
                         seed,
                     ),
-                    temp,
+                    LlamaSampler::temp_ext(
+                        options.temp,
+                        options.dynatemp_range,
+                        options.dynatemp_exponent,
+                    ),
                     LlamaSampler::dist(seed),
                 ]),
             }
@@ -179,15 +184,17 @@ fn likeliest(logits: &[f32]) -> Option<LlamaToken> {
     i32::try_from(token).ok().map(LlamaToken)
 }
 
-/// Makes the tokens that end a text impossible.
-fn never_end(model: &LlamaModel) -> LlamaSampler {
+/// Makes the tokens impossible that the model says are none of a text, and those that end one, if that must `never_end`.
+fn impossible(model: &LlamaModel, never_end: bool) -> Vec<LlamaLogitBias> {
     let vocab = model.vocab();
-    let biases: Vec<_> = vocab
+    let suppressed = vocab.suppress_tokens().iter().copied();
+    let ends = vocab
         .tokens()
-        .filter(|token| vocab.is_eog(*token))
+        .filter(|token| never_end && vocab.is_eog(*token));
+    suppressed
+        .chain(ends)
         .map(|token| LlamaLogitBias::new(token, f32::NEG_INFINITY))
-        .collect();
-    LlamaSampler::logit_bias(model.n_vocab(), &biases)
+        .collect()
 }
 
 /// The grammar of texts that a JSON schema describes. llama.cpp's translation recurses, so nesting is

@@ -65,10 +65,10 @@ impl Settings {
             ctx_size: options.ctx_size,
             batch_size,
             // llama.cpp aborts if an encoder gets more than this at once.
-            ubatch_size: if options.embedding {
-                batch_size
-            } else {
-                options.ubatch_size.min(batch_size)
+            ubatch_size: match options.ubatch_size {
+                _ if options.embedding => batch_size,
+                0 => batch_size,
+                ubatch_size => ubatch_size.min(batch_size),
             },
             threads,
             threads_batch: match options.threads_batch {

@@ -146,9 +146,35 @@ fn unloadable(origin: Origin<'_>, error: &ort::Error) -> Error {
     Error::invalid(format!("{TITLE} cannot load {what}: {}", message(error)))
 }
 
-/// What the library says, which names operators as the model does.
 fn message(error: &ort::Error) -> String {
-    brief(error.message().lines())
+    without_places(error.message())
+}
+
+/// What the library says, without the places in its sources.
+fn without_places(text: &str) -> String {
+    let Some((before, place)) = text.split_once("/onnxruntime_src/") else {
+        return brief(text.lines());
+    };
+    // `FILE:LINE RESULT NAMESPACE::FUNCTION(TYPES) TEXT`, where types have parentheses of their own.
+    let mut depth = 0;
+    let end = place.char_indices().find(|(_, c)| {
+        depth += match c {
+            '(' => 1,
+            ')' => -1,
+            _ => return false,
+        };
+        depth == 0
+    });
+    let said = match end {
+        Some((end, _)) if place.contains("onnxruntime::") => &place[end + 1..],
+        _ => place,
+    };
+    brief(
+        before
+            .trim_end_matches([':', ' '])
+            .lines()
+            .chain(said.lines()),
+    )
 }
 
 fn failed(error: ort::Error) -> Error {
@@ -340,6 +366,21 @@ fn extract<T: Element>(output: &DynValue) -> Result<View<'_>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn messages_do_not_tell_of_the_librarys_sources() {
+        let said = without_places;
+        assert_eq!(said("plain: (a)\n\n b\n"), "plain: (a): b");
+        assert_eq!(
+            said(
+                "Load failed:/onnxruntime_src/core/a.h:46 void onnxruntime::f(const std::map<int (*)(), int>&, bool) \
+                 Opset 99 is (still) in work."
+            ),
+            "Load failed: Opset 99 is (still) in work."
+        );
+        assert_eq!(said("a /onnxruntime_src/b"), "a: b");
+        assert_eq!(said(&"x".repeat(5000)).chars().count(), 1001);
+    }
 
     /// Bytes that a program passed may lie anywhere.
     #[test]

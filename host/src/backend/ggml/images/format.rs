@@ -10,7 +10,7 @@ use std::io::{Cursor, Read};
 use std::panic::catch_unwind;
 
 /// The largest file.
-pub(super) const MAX_BYTES: u64 = 64 << 20;
+pub(in crate::backend::ggml) const MAX_BYTES: u64 = 64 << 20;
 /// The longest side, in pixels.
 const MAX_SIDE: u32 = 16_384;
 /// The most pixels.
@@ -55,7 +55,7 @@ pub(super) fn read(files: &Files, path: &str) -> Result<Vec<u8>, Error> {
 }
 
 /// The failure for an image of too many bytes.
-pub(super) fn too_large(bytes: u64) -> Error {
+pub(in crate::backend::ggml) fn too_large(bytes: u64) -> Error {
     Error::new(
         ErrorCode::TooLarge,
         format!(

@@ -1,6 +1,6 @@
 //! Images in prompts.
 //!
-//! 1. [`tag`] finds the image that a prompt brings along; else option `image` names a file.
+//! 1. [`image_tag`] finds the image that a prompt brings along; else option `image` names a file.
 //! 2. [`format`] tells what the bytes are, and decodes them.
 //! 3. [`projector`] has the second model, from the file that option `mmproj` names: it turns the image into
 //!    embeddings, which the language model takes in the place of tokens. [`layout`] checks that file.
@@ -10,10 +10,11 @@
 mod format;
 mod layout;
 mod projector;
-mod tag;
 
+pub(super) use format::{MAX_BYTES, too_large};
 pub(super) use projector::Source;
 
+use super::image_tag::{self, MARKER};
 use super::options::Options;
 use super::session::{Alone, Settings};
 use super::tokenize::check_words;
@@ -23,7 +24,6 @@ use llama_cpp_2::mtmd::{MtmdInputChunkType, MtmdInputChunks, MtmdInputText};
 use projector::Projector;
 use std::borrow::Cow;
 use std::sync::Arc;
-use tag::MARKER;
 
 /// A prompt with an image, tokenized.
 pub(super) struct ImagePrompt {
@@ -44,7 +44,7 @@ impl ImagePrompt {
         source: &Source,
         weights: &Arc<Weights>,
     ) -> Result<Option<Self>, Error> {
-        let tagged = tag::find(prompt);
+        let tagged = image_tag::find(prompt);
         if tagged.is_none() && options.image.is_empty() {
             return Ok(None);
         }
@@ -55,7 +55,7 @@ impl ImagePrompt {
             ));
         }
         let (text, image) = match tagged {
-            Some(tagged) => (Cow::Owned(tagged.text), tag::decode(tagged.payload)?),
+            Some(tagged) => (Cow::Owned(tagged.text), image_tag::decode(tagged.payload)?),
             None => (
                 Cow::Borrowed(prompt),
                 format::read(&source.files, &options.image)?,

@@ -23,8 +23,10 @@ This file is written by `BLESS=1 cargo test -p llm-wasi-host options` from
 const ACCEPTED: &str = "
 ## Accepted without effect
 
-WasmEdge knows these. Here they have no meaning: they belong to llama.cpp's server, its benchmarks and other tools, or
-name files and addresses, which a guest may not choose. The first use of each is logged.
+WasmEdge knows these. Most have no meaning here: they belong to llama.cpp's server, its benchmarks and other tools, or
+name files and addresses, which a guest may not choose. These have one that this host cannot give them, since its binding of
+llama.cpp does not: `attention-type`, `check-tensors`, `cpu-moe`, `load-mode`, `n-cpu-moe`, `numa`, `tensor-split`. The first use of
+each is logged.
 
 ";
 

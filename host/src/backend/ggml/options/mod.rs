@@ -109,6 +109,8 @@ pub struct Options {
     pub frequency_penalty: f32,
     /// How many tokens the penalties look back on.
     pub last_n_penalty: i32,
+    /// How many tokens DRY looks back on.
+    pub dry_last_n_penalty: i32,
     /// DRY's penalty for repeated sequences; none if 0.
     pub dry_multiplier: f32,
     /// How DRY's penalty grows with their length.
@@ -307,6 +309,7 @@ impl Default for Options {
             presence_penalty: 0.0,
             frequency_penalty: 0.0,
             last_n_penalty: 64,
+            dry_last_n_penalty: 64,
             dry_multiplier: 0.0,
             dry_base: 1.75,
             dry_allowed_length: 2,
@@ -349,7 +352,7 @@ impl Options {
                 ),
             )
         };
-        // WasmEdge tells text that is no JSON from JSON that is no options.
+        // Of text that is no JSON, WasmEdge says that it cannot be read.
         let value: Value = serde_json::from_slice(json)
             .map_err(|error| wrong(ErrorCode::InvalidEncoding, &error))?;
         let Value::Object(object) = value else {
@@ -390,19 +393,21 @@ fn log_without_effect(name: &str) {
     } else if WITHOUT_EFFECT.contains(&name) {
         tracing::warn!("option `{name}` has no effect in this host");
     } else {
-        let nearest = nearest(name);
-        tracing::warn!("option `{name}` is unknown and has no effect: is `{nearest}` meant?");
+        let meant = nearest(name).map_or(String::new(), |known| format!(": is `{known}` meant?"));
+        tracing::warn!("option `{name}` is unknown and has no effect{meant}");
     }
 }
 
-/// The known name that the fewest changes of letters lead to.
-pub fn nearest(name: &str) -> &'static str {
+/// The known name that the fewest changes of letters lead to, if they leave most of it.
+pub fn nearest(name: &str) -> Option<&'static str> {
     TABLE
         .iter()
         .map(|spec| spec.name)
         .chain(WITHOUT_EFFECT.iter().copied())
-        .min_by_key(|known| distance(name, known))
-        .unwrap_or_default()
+        .map(|known| (distance(name, known), known))
+        .filter(|(changes, known)| *changes <= 2.max(known.len() / 3) || name.starts_with(known))
+        .min()
+        .map(|(_, known)| known)
 }
 
 /// Levenshtein's distance.
@@ -458,6 +463,7 @@ mod tests {
         for spec in TABLE {
             assert!(names.insert(spec.name), "{} twice", spec.name);
             let other = match spec.kind {
+                Kind::OnlyFalse => continue,
                 Kind::Flag(_) => (spec.default == "false").to_string(),
                 Kind::Integer(min, _, _) if spec.default != min.to_string() => min.to_string(),
                 Kind::Integer(_, max, _) => max.to_string(),
@@ -515,13 +521,40 @@ mod tests {
                 "option `grammar`: expected a string, found null",
             ),
             (
-                r#"{"n-predict": -3}"#,
-                "option `n-predict`: expected a whole number, -2 or more, found -3",
+                r#"{"n-predict": "3"}"#,
+                "option `n-predict`: expected a whole number, found \"3\"",
+            ),
+            (
+                r#"{"n-gpu-layers": 3000000000}"#,
+                "option `n-gpu-layers`: expected a whole number of 32 bits, found 3000000000",
+            ),
+            (
+                r#"{"tts": true}"#,
+                "option `tts`: expected false, found true",
             ),
         ];
         for (json, message) in cases {
             let error = Options::default().apply(json.as_bytes()).unwrap_err();
             assert_eq!(error, Error::new(ErrorCode::InvalidArgument, message));
+        }
+    }
+
+    /// What guests of WasmEdge send where it takes whatever it gets.
+    #[test]
+    fn values_that_can_only_mean_one_thing_are_taken() {
+        for json in [
+            r#"{"n-predict": -3}"#,
+            r#"{"n-gpu-layers": 99999}"#,
+            r#"{"n-gpu-layers": -2}"#,
+            r#"{"seed": 12345678901234}"#,
+            r#"{"threads": 1000}"#,
+            r#"{"threads-batch": -5}"#,
+            r#"{"top-k": -2}"#,
+            r#"{"ubatch-size": 0}"#,
+            r#"{"tts": false}"#,
+        ] {
+            let applied = Options::default().apply(json.as_bytes());
+            assert_eq!(applied, Ok(()), "{json}");
         }
     }
 
@@ -603,8 +636,9 @@ mod tests {
             .apply(br#"{"n-predcit": 5, "port": 80, "temp": 0.5}"#)
             .unwrap();
         assert_eq!(options.temp, 0.5);
-        assert_eq!(nearest("n-predcit"), "n-predict");
-        assert_eq!(nearest("temperature"), "temp");
-        assert_eq!(nearest("ctx_size"), "ctx-size");
+        assert_eq!(nearest("n-predcit"), Some("n-predict"));
+        assert_eq!(nearest("temperature"), Some("temp"));
+        assert_eq!(nearest("ctx_size"), Some("ctx-size"));
+        assert_eq!(nearest("llama3"), None);
     }
 }

@@ -20,6 +20,8 @@ pub struct OptionSpec {
 pub enum Kind {
     /// `true` or `false`.
     Flag(fn(&mut Options, bool)),
+    /// `false`: what `true` asks for is not here.
+    OnlyFalse,
     /// A whole number from a range.
     Integer(i64, i64, fn(&mut Options, i64)),
     /// A number from a range.
@@ -89,16 +91,17 @@ pub static TABLE: &[OptionSpec] = &[
     option("enable-debug-log", flag!(enable_debug_log), "false", "log every step of a computation"),
     option("stream-stdout", flag!(stream_stdout), "false", "compute writes the text to standard output as it is generated"),
     option("embedding", flag!(embedding), "false", "output 0 is an embedding as JSON instead of text"),
+    option("reranking", Kind::Flag(|options, value| if value { options.embedding = true; options.pooling = Pooling::Rank }), "false", "the same as embedding with pooling-type rank"),
     option("pooling-type", choice!(Choice pooling: Pooling), "\"model\"", "how the embeddings of tokens become one; model is as it says itself"),
     option("embd-normalize", integer!(embd_normalize: i32, -1, 100), "2", "norm of an embedding: 2 is Euclidean, 1 taxicab, 0 the largest element becomes 32760, -1 leaves it as it is"),
-    option("n-predict", integer!(n_predict: i64, -2, i64::MAX), "-1", "the most tokens that compute generates; negative is no limit, and steps have none"),
+    option("n-predict", integer!(n_predict: i64, i64::MIN, i64::MAX), "-1", "the most tokens that compute generates; negative is no limit, and steps have none"),
     option("reverse-prompt", text!(reverse_prompt), "\"\"", "compute ends once the text contains this"),
-    option("ctx-size", integer!(ctx_size: u32, 0, 1 << 24), "0", "tokens of prompt and text together; 0 is what the model was trained with"),
+    option("ctx-size", integer!(ctx_size: u32, 0, 1 << 24), "0", "tokens of prompt and text together, of which llama.cpp makes the next multiple of 256; 0 is what the model was trained with"),
     option("batch-size", integer!(batch_size: u32, 1, 1 << 16), "2048", "the most tokens of a prompt in one call of llama.cpp"),
-    option("ubatch-size", integer!(ubatch_size: u32, 1, 1 << 16), "512", "the most tokens that llama.cpp computes at once"),
-    option("threads", integer!(threads: i32, -1, 512), "-1", "threads that generate, at most one for each logical processor; 0 or less is half of them"),
-    option("threads-batch", integer!(threads_batch: i32, -1, 512), "-1", "threads that evaluate a prompt, at most one for each logical processor; 0 or less is as many as generate"),
-    option("n-gpu-layers", integer!(n_gpu_layers: i32, -1, 1 << 16), "-1", "layers on the GPU, when the model is loaded; negative is all that fit"),
+    option("ubatch-size", integer!(ubatch_size: u32, 0, 1 << 16), "512", "the most tokens that llama.cpp computes at once; 0 is batch-size"),
+    option("threads", integer!(threads: i32, i32::MIN as i64, i32::MAX as i64), "-1", "threads that generate, at most one for each logical processor; 0 or less is half of them"),
+    option("threads-batch", integer!(threads_batch: i32, i32::MIN as i64, i32::MAX as i64), "-1", "threads that evaluate a prompt, at most one for each logical processor; 0 or less is as many as generate"),
+    option("n-gpu-layers", integer!(n_gpu_layers: i32, i32::MIN as i64, i32::MAX as i64), "-1", "layers on the GPU, when the model is loaded; negative is all that fit"),
     option("main-gpu", integer!(main_gpu: i32, 0, 15), "0", "the GPU that computes all with split-mode none, else the first one, when the model is loaded"),
     option("split-mode", choice!(Choice split_mode: SplitMode), "\"layer\"", "how several GPUs share the model, when it is loaded"),
     option("use-mmap", flag!(use_mmap), "true", "map the model's file into memory, when the model is loaded"),
@@ -119,7 +122,7 @@ pub static TABLE: &[OptionSpec] = &[
     option("no-kv-offload", flag!(no_kv_offload), "false", "keep the KV cache with the processor when a GPU computes"),
     option("temp", number!(temp, -100.0, 100.0), "0.8", "temperature; 0 or less always takes the likeliest token"),
     option("top-p", number!(top_p, 0.0, 1.0), "0.95", "sample from the likeliest tokens that make up this probability; 1 is off"),
-    option("top-k", Kind::Integer(-1, i32::MAX as i64, |options, value| options.top_k = narrow(value)), "40", "sample from this many likeliest tokens; 0 or less is off"),
+    option("top-k", Kind::Integer(i32::MIN as i64, i32::MAX as i64, |options, value| options.top_k = narrow(value)), "40", "sample from this many likeliest tokens; 0 or less is off"),
     option("min-p", number!(min_p, 0.0, 1.0), "0.05", "leave out tokens below this part of the likeliest one's probability; 0 is off"),
     option("typ-p", number!(typ_p, 0.0, 1.0), "1.0", "locally typical sampling; 1 is off"),
     option("typical", number!(typ_p, 0.0, 1.0), "1.0", "another name of typ-p"),
@@ -132,15 +135,17 @@ pub static TABLE: &[OptionSpec] = &[
     option("presence-penalty", number!(presence_penalty, -100.0, 100.0), "0.0", "penalty for tokens that occurred, however often; 0 is off"),
     option("frequency-penalty", number!(frequency_penalty, -100.0, 100.0), "0.0", "penalty for each time a token occurred; 0 is off"),
     option("last-n-penalty", integer!(last_n_penalty: i32, -1, 1 << 20), "64", "how many tokens the penalties look back on; 0 is off, -1 the whole context"),
+    option("dry-last-n-penalty", integer!(dry_last_n_penalty: i32, -1, 1 << 20), "64", "how many tokens DRY looks back on; 0 is off, -1 the whole context"),
     option("dry-multipier", number!(dry_multiplier, 0.0, 100.0), "0.0", "DRY's penalty for repeated sequences, in WasmEdge's spelling; 0 is off"),
     option("dry-base", number!(dry_base, 1.0, 100.0), "1.75", "how that penalty grows with the length of a sequence"),
     option("dry-allowed-length", integer!(dry_allowed_length: i32, 0, 1 << 20), "2", "sequences up to this long are free of it"),
     option("mirostat", integer!(mirostat: i32, 0, 2), "0", "version of Mirostat sampling; 0 is off"),
     option("mirostat-eta", number!(mirostat_eta, 0.0, 1.0), "0.1", "Mirostat's learning rate"),
-    option("seed", integer!(seed: i64, -1, u32::MAX as i64), "-1", "seed of the sampler; -1 takes a random one"),
+    option("seed", integer!(seed: i64, i64::MIN, i64::MAX), "-1", "seed of the sampler, of which the lower 32 bits count; -1 takes a random one"),
     option("ignore-eos", flag!(ignore_eos), "false", "never end the text before a limit"),
     option("mmproj", text!(mmproj), "\"\"", "for images: the GGUF file of the projector that belongs to the model, by its path in a folder of the program; with the cargo feature `images`"),
     option("image", text!(image), "\"\"", "the file of the image that `<image>` in the prompt stands for, by its path in a folder of the program; with the cargo feature `images`"),
+    option("tts", Kind::OnlyFalse, "false", "speech instead of text, which this host does not make"),
     option("grammar", Kind::Text(|options, value| { options.grammar = value; options.json_schema = String::new() }), "\"\"", "a GBNF grammar, with rule `root`, that the text obeys; replaces json-schema"),
     option("json-schema", Kind::Text(|options, value| { options.json_schema = value; options.grammar = String::new() }), "\"\"", "a JSON schema, as a string, that the text obeys; replaces grammar"),
 ];
@@ -151,11 +156,10 @@ pub(super) static OF_IMAGES: &[&str] = &["mmproj", "image"];
 /// Options that WasmEdge knows and that change nothing here.
 #[rustfmt::skip]
 pub static WITHOUT_EFFECT: &[&str] = &[
-    "always-regenerate-image-embd", "attention-type", "batched-bench-output-jsonl", 
+    "always-regenerate-image-embd", "attention-type", "batched-bench-output-jsonl",
     "chat-template", "check-tensors", "chunk-separator", "chunk-size", "compute-ppl",
     "cont-batching", "context-files", "control-vector-layer-end", "control-vector-layer-start", "cpu-moe",
-    "cvector-dimre-method", "cvector-negative-file", "cvector-positive-file", "display-prompt",
-    "dry-last-n-penalty", 
+    "cvector-dimre-method", "cvector-negative-file", "cvector-outfile", "cvector-positive-file", "defrag-thold", "display-prompt",
     "embd-out", "embd-sep", "enable-chat-template", "endpoint-metrics",
     "endpoint-props", "endpoint-slots", "escape", "grp-attn-n", "grp-attn-w", "hellaswag",
     "hellaswag-tasks", "hf-file", "hf-file-vocoder", "hf-repo", "hf-repo-vocoder", "hf-token", "hostname",
@@ -169,13 +173,12 @@ pub static WITHOUT_EFFECT: &[&str] = &[
     "n-print", "n-probs", "n-save-freq", "n-sequences", "n-tg", "n-threads-http", "no-perf",
     "no-perf-sampling", "numa", "out-file", "p-min-speculative", "p-split-speculative", "path-prompt-cache",
     "poll", "poll-batch", "port", "ppl-output-type", "ppl-stride", "priority", "priority-batch",
-    "process-output", "prompt-cache-all", "prompt-cache-ro", "prompt-file", "public-path", "reranking",
+    "process-output", "prompt-cache-all", "prompt-cache-ro", "prompt-file", "public-path",
     "simple-io", "slot-prompt-similarity",
     "slot-save-path", "special", "spm-infill", "ssl-file-cert", "ssl-file-key", "strict-cpu",
-    "strict-cpu-batch", "tensor-split", "timeout-read", "timeout-write", "timing-per-token", "tts",
-    "tts-output-file", "tts-speaker-file", "usage", "use-color", "verbose-prompt", "verbosity", 
-    "webui", "winogrande", "winogrande-tasks", 
-    
+    "strict-cpu-batch", "tensor-split", "timeout-read", "timeout-write", "timing-per-token",
+    "tts-output-file", "tts-speaker-file", "usage", "use-color", "verbose-prompt", "verbosity",
+    "webui", "winogrande", "winogrande-tasks",
 ];
 
 impl OptionSpec {
@@ -183,7 +186,14 @@ impl OptionSpec {
     pub fn allowed(&self) -> String {
         match self.kind {
             Kind::Flag(_) => "true or false".to_owned(),
+            Kind::OnlyFalse => "false".to_owned(),
+            Kind::Integer(i64::MIN, i64::MAX, _) => "a whole number".to_owned(),
             Kind::Integer(min, i64::MAX, _) => format!("a whole number, {min} or more"),
+            Kind::Integer(min, max, _)
+                if min == i64::from(i32::MIN) && max == i64::from(i32::MAX) =>
+            {
+                "a whole number of 32 bits".to_owned()
+            }
             Kind::Integer(min, max, _) => format!("a whole number from {min} to {max}"),
             Kind::Number(min, max, _) => format!("a number from {min} to {max}"),
             Kind::Text(_) => "a string".to_owned(),
@@ -195,6 +205,7 @@ impl OptionSpec {
     pub(super) fn set(&self, options: &mut Options, value: &Value) -> Result<(), Error> {
         let accepted = match self.kind {
             Kind::Flag(set) => value.as_bool().map(|value| set(options, value)),
+            Kind::OnlyFalse => (value == &Value::Bool(false)).then_some(()),
             Kind::Integer(min, max, set) => value
                 .as_i64()
                 .filter(|value| (min..=max).contains(value))
