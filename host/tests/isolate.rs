@@ -11,8 +11,8 @@ use llm_wasi_host::backend::{
 use llm_wasi_host::isolate::{Isolation, NamedModels, serve};
 use llm_wasi_host::testing::TinyModel;
 use llm_wasi_host::{
-    Activity, Bytes, Error, ErrorCode, Files, Monitor, OutputDescription, Phase, Preload, Progress,
-    Registry, RegistryBuilder, Tensor,
+    Activity, Bytes, Error, ErrorCode, Files, Limits, Monitor, OutputDescription, Phase, Preload,
+    Progress, Registry, RegistryBuilder, Tensor,
 };
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -181,6 +181,7 @@ fn perform(order: &str, monitor: &Monitor) -> Result<String, Error> {
             thread::sleep(Duration::from_millis(number() as u64));
             "slept".to_owned()
         }
+        "fill" => "x".repeat(number()),
         "abort" => {
             eprintln!("probe.cpp:7: ASSERT(a == b) failed");
             std::process::abort()
@@ -696,6 +697,27 @@ fn what_is_no_worker_is_an_error() {
         assert!(error.message.contains(text), "{error}");
         assert!(error.message.contains(program), "{error}");
     }
+}
+
+/// A worker may send what it likes, and the host has no more memory for it than its guest may have.
+#[test]
+fn an_output_larger_than_a_tensor_may_be_is_an_error() {
+    let limits = Limits {
+        tensor: 5000,
+        ..Limits::default()
+    };
+    let registry = builder(&isolation()).limits(limits).build();
+    let bytes = vec![b"any".to_vec()];
+    let graph = registry.load(bytes, Encoding::PyTorch, Target::Cpu, None);
+    let mut context = graph.unwrap().init_execution_context().unwrap();
+    assert_eq!(ask(&mut *context, "fill 5000").unwrap().len(), 5000);
+    // Whether it comes with the answer of the computation or is asked for.
+    for size in [5001, 4 << 20] {
+        let error = ask(&mut *context, &format!("fill {size}")).unwrap_err();
+        assert_eq!(error.code, ErrorCode::TooLarge, "{error}");
+        assert!(error.message.contains("at most 5000 bytes"), "{error}");
+    }
+    assert_eq!(ask(&mut *context, "fill 1").unwrap(), "x");
 }
 
 #[test]

@@ -21,6 +21,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 pub mod device;
+#[cfg(any(feature = "ggml", feature = "onnx", feature = "openvino"))]
+mod file_identity;
 #[cfg(feature = "ggml")]
 pub mod ggml;
 pub mod language;

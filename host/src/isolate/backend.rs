@@ -158,7 +158,8 @@ impl Backend for Isolated {
                 (Arc::new(supervisor), builders)
             }
         };
-        IsolatedGraph::load(supervisor, load, bytes, request.monitor)
+        let most_output = request.limits.tensor as u64;
+        IsolatedGraph::load(supervisor, load, bytes, request.monitor, most_output)
     }
 }
 

@@ -11,7 +11,7 @@ use super::stream::Channel;
 use super::worker::Worker;
 use crate::backend::language::{Candidate, TokenUsage};
 use crate::backend::{ExecutionContext, LanguageContext};
-use crate::{Bytes, Error, OutputDescription, Tensor};
+use crate::{Bytes, Error, ErrorCode, OutputDescription, Tensor};
 use std::cell::{RefCell, RefMut};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
@@ -356,6 +356,14 @@ impl State {
         let mut old = old.elements;
         for output in asked.into_iter().chain(ahead.elements.iter().copied()) {
             let size = sizes.next().ok_or(io::ErrorKind::InvalidData)?;
+            if size > model.most_output() {
+                // No guest would get it.
+                channel.skip_blob(size)?;
+                if asked == Some(output) {
+                    answer.result = Err(too_large(size, model.most_output()));
+                }
+                continue;
+            }
             // The allocation of the output before, if nobody holds it.
             let spare = old.remove(&output).and_then(Arc::into_inner);
             let mut elements = spare.unwrap_or_default();
@@ -401,6 +409,15 @@ impl Known {
         self.usage = ahead.usage.or(self.usage);
         self.descriptions.extend(ahead.descriptions);
     }
+}
+
+fn too_large(size: u64, most: u64) -> Error {
+    Error::new(
+        ErrorCode::TooLarge,
+        format!(
+            "expected an output of at most {most} bytes, which is limit `tensor`, found {size}"
+        ),
+    )
 }
 
 fn remember(names: &mut HashMap<String, u32>, name: &str, index: u32) {

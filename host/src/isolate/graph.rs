@@ -39,6 +39,8 @@ pub(super) struct Model {
     /// Whether a call may not hear of an interrupt: that of a model that a program brought, or of one of tensors, some
     /// of which have loops that no library looks into.
     may_compute_for_ever: bool,
+    /// Bytes of an output that the guest may have.
+    most_output: u64,
     monitor: Monitor,
     loaded: Mutex<Loaded>,
     calls: Mutex<Calls>,
@@ -74,6 +76,7 @@ impl IsolatedGraph {
         load: Load,
         bytes: Vec<Vec<u8>>,
         monitor: Monitor,
+        most_output: u64,
     ) -> Result<Arc<dyn Graph>, Error> {
         let (loaded, description) = load_in_worker(&supervisor, &load, &bytes, &monitor)?;
         drop(bytes);
@@ -81,6 +84,7 @@ impl IsolatedGraph {
             supervisor,
             may_compute_for_ever: load.files.is_none() || description.is_none(),
             load,
+            most_output,
             monitor,
             loaded: Mutex::new(loaded),
             calls: Mutex::default(),
@@ -134,6 +138,10 @@ impl LanguageModel for Language {
 }
 
 impl Model {
+    pub(super) fn most_output(&self) -> u64 {
+        self.most_output
+    }
+
     /// A stream for a new context, which lives in this worker.
     pub(super) fn open_context(&self) -> Result<(Arc<Worker>, u64, Channel, Answer), Error> {
         let (worker, graph) = {

@@ -48,6 +48,16 @@ impl Channel {
         self.next()?.ok_or_else(|| ErrorKind::UnexpectedEof.into())
     }
 
+    /// Reads past the next blob.
+    pub(super) fn skip_blob(&mut self, size: u64) -> io::Result<()> {
+        let skipped = io::copy(&mut (&mut self.reader).take(size), &mut io::sink())?;
+        if skipped == size {
+            Ok(())
+        } else {
+            Err(ErrorKind::UnexpectedEof.into())
+        }
+    }
+
     /// The next blob, in place of what `into` holds.
     pub(super) fn receive_blob(&mut self, size: u64, into: &mut Vec<u8>) -> io::Result<()> {
         frame::read_bytes(&mut self.reader, size, into)

@@ -102,7 +102,10 @@ impl Supervisor {
 
     /// Whether nothing is lost if this is forgotten.
     pub(super) fn is_idle(&self) -> bool {
-        let started = self.worker.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that starts is held.
+        let Ok(started) = self.worker.try_lock() else {
+            return false;
+        };
         let deaths = self.deaths.lock().unwrap_or_else(PoisonError::into_inner);
         started.worker.strong_count() == 0
             && deaths.last().is_none_or(|death| death.elapsed() > PERIOD)

@@ -7,6 +7,7 @@ use super::scheduler::{Scheduler, Schedulers};
 use super::session::Settings;
 use super::{llama_backend, log};
 use crate::backend::Target;
+use crate::backend::file_identity::FileIdentity;
 use crate::figures::Figure;
 use crate::gguf::{CachedElements, Gguf, Part};
 use crate::metrics::Metrics;
@@ -14,11 +15,9 @@ use crate::{Activity, Error, Monitor, Scheduling};
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::model::params::LlamaModelParams;
 use std::collections::HashMap;
-use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::SystemTime;
 use tempfile::TempPath;
 
 /// What [`Activity::Load`] counts to.
@@ -29,7 +28,7 @@ pub(super) struct Weights {
     pub(super) model: LlamaModel,
     /// What it keeps of each token.
     pub(super) cached: CachedElements,
-    file: FileIdentity,
+    held: Held,
     placement: Placement,
     /// The mapped files.
     mapped: Mapped,
@@ -53,14 +52,10 @@ pub(super) struct Loader {
     loaded: Mutex<HashMap<Request, Arc<Mutex<Weak<Loaded>>>>>,
 }
 
-/// What makes two files the same.
+/// What makes two ways to hold a file the same.
 #[derive(Clone, PartialEq, Eq, Hash)]
-struct FileIdentity {
-    path: PathBuf,
-    /// Device and inode, where there are such: another file of this name and size may be as new to the clock.
-    place: (u64, u64),
-    size: u64,
-    modified: Option<SystemTime>,
+struct Held {
+    file: FileIdentity,
     use_mmap: bool,
     use_mlock: bool,
 }
@@ -68,7 +63,7 @@ struct FileIdentity {
 /// What makes two loads the same, without a look into the file.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Request {
-    file: FileIdentity,
+    held: Held,
     target: Target,
     n_gpu_layers: i32,
     main_gpu: i32,
@@ -167,7 +162,11 @@ impl Origin {
     /// The model for these options; shared with everyone who has the same.
     pub(super) fn load(&self, options: &Options) -> Result<Arc<Loaded>, Error> {
         let request = Request {
-            file: FileIdentity::new(&self.path, options)?,
+            held: Held {
+                file: FileIdentity::of(&self.path)?,
+                use_mmap: options.use_mmap,
+                use_mlock: options.use_mlock,
+            },
             target: self.target,
             n_gpu_layers: options.n_gpu_layers,
             main_gpu: options.main_gpu,
@@ -184,16 +183,16 @@ impl Origin {
         }
         let (header, size, files) = headers(&self.path)?;
         let placement = Placement::choose(options, self.target, &header, size)?;
-        let loaded = match self.loader.find(&request.file, &placement) {
+        let loaded = match self.loader.find(&request.held, &placement) {
             Some(loaded) => loaded,
             None => Arc::new(Loaded {
                 weights: Arc::new(Weights {
                     // Before llama.cpp reads them.
                     mapped: Mapped::open(&files, options.use_mmap)?,
-                    model: self.read(&request.file, &placement, size)?,
+                    model: self.read(&request.held, &placement, size)?,
                     // No more is known of models without attention, which keep nothing.
                     cached: header.cached_elements().unwrap_or_default(),
-                    file: request.file,
+                    held: request.held,
                     placement,
                     _temporary: self.temporary.clone(),
                 }),
@@ -206,17 +205,12 @@ impl Origin {
         Ok(loaded)
     }
 
-    fn read(
-        &self,
-        file: &FileIdentity,
-        placement: &Placement,
-        size: u64,
-    ) -> Result<LlamaModel, Error> {
+    fn read(&self, held: &Held, placement: &Placement, size: u64) -> Result<LlamaModel, Error> {
         let backend = llama_backend()?;
         let monitor = self.monitor.clone();
         let params = LlamaModelParams::default()
-            .with_use_mmap(file.use_mmap)
-            .with_use_mlock(file.use_mlock)
+            .with_use_mmap(held.use_mmap)
+            .with_use_mlock(held.use_mlock)
             .with_progress_callback(move |part| {
                 let done = f64::from(part.clamp(0.0, 1.0)) * THOUSANDTHS as f64;
                 monitor.report(Activity::Load, done as u64, THOUSANDTHS);
@@ -249,12 +243,12 @@ impl Origin {
 
 impl Loader {
     /// A model of this file in this place, which another request may have led to.
-    fn find(&self, file: &FileIdentity, placement: &Placement) -> Option<Arc<Loaded>> {
+    fn find(&self, held: &Held, placement: &Placement) -> Option<Arc<Loaded>> {
         lock(&self.loaded)
             .values()
             // One that is locked is being loaded, or asked for at this moment.
             .filter_map(|place| place.try_lock().ok()?.upgrade())
-            .find(|loaded| loaded.weights.file == *file && loaded.weights.placement == *placement)
+            .find(|loaded| loaded.weights.held == *held && loaded.weights.placement == *placement)
     }
 }
 
@@ -265,33 +259,6 @@ fn is_in_use(place: &Arc<Mutex<Weak<Loaded>>>) -> bool {
 
 fn lock<V>(mutex: &Mutex<V>) -> MutexGuard<'_, V> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl FileIdentity {
-    fn new(path: &Path, options: &Options) -> Result<Self, Error> {
-        let describe =
-            |error: std::io::Error| Error::invalid(format!("{}: {error}", path.display()));
-        let metadata = path.metadata().map_err(describe)?;
-        Ok(Self {
-            path: path.canonicalize().map_err(describe)?,
-            place: place(&metadata),
-            size: metadata.len(),
-            modified: metadata.modified().ok(),
-            use_mmap: options.use_mmap,
-            use_mlock: options.use_mlock,
-        })
-    }
-}
-
-#[cfg(unix)]
-fn place(metadata: &Metadata) -> (u64, u64) {
-    use std::os::unix::fs::MetadataExt;
-    (metadata.dev(), metadata.ino())
-}
-
-#[cfg(not(unix))]
-fn place(_: &Metadata) -> (u64, u64) {
-    (0, 0)
 }
 
 /// Checks the headers of all files of a model. Gives the first one, the files' size together, and the files.

@@ -3,14 +3,16 @@
 use super::options::Options;
 use crate::Error;
 use crate::backend::Target;
+use crate::backend::file_identity::FileIdentity;
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::SystemTime;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// The models in use, by what was asked for.
 pub(in crate::backend) struct Models<M> {
-    loaded: Mutex<HashMap<Request, Weak<M>>>,
+    /// Each with a lock of its own: it is held while loading, so that two guests that ask for one model at once load it
+    /// once, and no other one waits for it.
+    loaded: Mutex<HashMap<Request, Arc<Mutex<Weak<M>>>>>,
 }
 
 /// What makes two loads the same.
@@ -19,14 +21,6 @@ struct Request {
     files: Vec<FileIdentity>,
     target: Target,
     options: Options,
-}
-
-/// What makes two files the same.
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct FileIdentity {
-    path: PathBuf,
-    size: u64,
-    modified: Option<SystemTime>,
 }
 
 impl<M> Default for Models<M> {
@@ -49,34 +43,31 @@ impl<M> Models<M> {
         let request = Request {
             files: files
                 .iter()
-                .map(|path| FileIdentity::new(path))
+                .map(|path| FileIdentity::of(path))
                 .collect::<Result<_, _>>()?,
             target,
             options,
         };
-        // Held while loading: two guests that ask for one model at once load it once.
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(model) = loaded.get(&request).and_then(Weak::upgrade) {
+        let place = {
+            let mut loaded = lock(&self.loaded);
+            loaded.retain(|_, place| {
+                // One that somebody else has is being loaded.
+                Arc::strong_count(place) > 1 || lock(place).strong_count() > 0
+            });
+            loaded.entry(request).or_default().clone()
+        };
+        let mut place = lock(&place);
+        if let Some(model) = place.upgrade() {
             return Ok(model);
         }
-        loaded.retain(|_, model| model.strong_count() > 0);
         let model = Arc::new(load()?);
-        loaded.insert(request, Arc::downgrade(&model));
+        *place = Arc::downgrade(&model);
         Ok(model)
     }
 }
 
-impl FileIdentity {
-    fn new(path: &Path) -> Result<Self, Error> {
-        let describe =
-            |error: std::io::Error| Error::invalid(format!("{}: {error}", path.display()));
-        let metadata = path.metadata().map_err(describe)?;
-        Ok(Self {
-            path: path.canonicalize().map_err(describe)?,
-            size: metadata.len(),
-            modified: metadata.modified().ok(),
-        })
-    }
+fn lock<V>(mutex: &Mutex<V>) -> MutexGuard<'_, V> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
