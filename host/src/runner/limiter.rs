@@ -5,6 +5,9 @@ use crate::{Limits, Registry};
 use std::sync::Arc;
 use wasmtime::ResourceLimiter;
 
+/// The bytes that a memory with addresses of 32 bits may have.
+const ADDRESSES: usize = u32::MAX as usize;
+
 /// Answers a store that wants to grow.
 pub(super) struct Limiter {
     guest: Arc<Guest>,
@@ -29,10 +32,11 @@ impl ResourceLimiter for Limiter {
         &mut self,
         _: usize,
         desired: usize,
-        _: Option<usize>,
+        most: Option<usize>,
     ) -> wasmtime::Result<bool> {
         let grows = desired <= self.memory;
-        if !grows {
+        // Beyond its own limit no memory grows, and programs ask for that to see where it is.
+        if !grows && desired <= most.unwrap_or(ADDRESSES) {
             let what = format!("a memory of {desired} bytes was refused");
             self.guest.note("memory", &what);
         }
