@@ -196,7 +196,11 @@ impl KvCache {
                 let spared = prefix.map(|(place, _)| place);
                 let victim = self.sequences.victim(false, spared);
                 let victim = match victim {
-                    None if self.grow() => self.sequences.free(),
+                    None if self.grow() => {
+                        // Growth may have lost it, and others then have its place.
+                        prefix = self.sequences.longest_prefix(prompt);
+                        self.sequences.free()
+                    }
                     None => self.sequences.victim(true, spared),
                     found => found,
                 };
@@ -291,7 +295,7 @@ impl KvCache {
     /// Has the sequence at `to`, which is empty, begin with tokens of the one at `from`. They share cells.
     fn copy(&mut self, from: usize, to: usize, count: usize) -> Result<usize, Error> {
         let tokens = match self.sequences.get_mut(from) {
-            Some(sequence) if count > 0 => {
+            Some(sequence) if count > 0 && count <= sequence.tokens.len() => {
                 sequence.shared = true;
                 sequence.tokens[..count].to_vec()
             }
@@ -417,7 +421,7 @@ impl KvCache {
                 (old.ok(), false)
             }
         };
-        self.llama = llama;
+        self.set_context(llama);
         if grown {
             tracing::debug!(capacity, size = self.size, "the context has grown");
             self.capacity = capacity;
@@ -430,13 +434,22 @@ impl KvCache {
     /// Makes the context anew that growth has lost: there was no memory for any, and may be some now.
     fn revive(&mut self) -> Result<(), Error> {
         if self.llama.is_none() {
-            self.llama = Some(make(&self.weights, &self.settings, self.size, 1)?);
+            let llama = make(&self.weights, &self.settings, self.size, 1)?;
+            self.set_context(Some(llama));
             // Every sequence was forgotten with the old one.
             self.sequences = Sequences::new(places(1));
             self.capacity = 1;
             self.peak = 0;
         }
         Ok(())
+    }
+
+    /// Takes a context, and has batches as large as that computes them.
+    fn set_context(&mut self, llama: Option<OwnedContext>) {
+        if let Some(llama) = &llama {
+            self.batch = LlamaBatch::new(llama.context().n_batch() as usize, 1);
+        }
+        self.llama = llama;
     }
 
     /// Moves what is left together, once most of it has gone: llama.cpp steps over all cells up to the last one in use.
@@ -498,19 +511,9 @@ impl KvCache {
     /// Evaluates tokens of several sequences together. Fails for all of them; their tokens are lost then.
     pub(super) fn decode(&mut self, pieces: &[Piece<'_>]) -> Result<(), Error> {
         self.weights.check_files()?;
-        self.batch.clear();
-        for piece in pieces {
-            let sequence = self.sequences.get(piece.place).ok_or_else(no_room)?;
-            let length = sequence.tokens.len();
-            for (index, token) in piece.tokens.iter().enumerate() {
-                let position = i32::try_from(length + index).map_err(|_| no_room())?;
-                let wanted = piece.wanted && index + 1 == piece.tokens.len();
-                self.batch
-                    .add(*token, position, &[id(piece.place)], wanted)
-                    .map_err(|error| session::failed(&error))?;
-            }
-        }
         loop {
+            // Growth makes the batch anew.
+            self.fill_batch(pieces)?;
             let Some(llama) = &mut self.llama else {
                 return Err(no_context());
             };
@@ -518,10 +521,6 @@ impl KvCache {
                 Ok(()) => break,
                 Err(DecodeError::NoKvCacheSlot) => {
                     if !self.make_room() {
-                        return Err(no_room());
-                    }
-                    // Growth may have lost a sequence of this very batch.
-                    if pieces.iter().any(|p| self.sequences.get(p.place).is_none()) {
                         return Err(no_room());
                     }
                 }
@@ -538,6 +537,23 @@ impl KvCache {
             }
         }
         self.peak = self.peak.max(self.sequences.tokens());
+        Ok(())
+    }
+
+    /// Fails if a sequence is not there, which growth may have lost.
+    fn fill_batch(&mut self, pieces: &[Piece<'_>]) -> Result<(), Error> {
+        self.batch.clear();
+        for piece in pieces {
+            let sequence = self.sequences.get(piece.place).ok_or_else(no_room)?;
+            let length = sequence.tokens.len();
+            for (index, token) in piece.tokens.iter().enumerate() {
+                let position = i32::try_from(length + index).map_err(|_| no_room())?;
+                let wanted = piece.wanted && index + 1 == piece.tokens.len();
+                self.batch
+                    .add(*token, position, &[id(piece.place)], wanted)
+                    .map_err(|error| session::failed(&error))?;
+            }
+        }
         Ok(())
     }
 
@@ -655,10 +671,15 @@ mod tests {
     use crate::testing::TinyModel;
 
     fn cache() -> (tempfile::TempDir, KvCache) {
+        cache_with(r#"{"threads": 1}"#)
+    }
+
+    fn cache_with(json: &str) -> (tempfile::TempDir, KvCache) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tiny.gguf");
         TinyModel::new().write(&path).unwrap();
-        let options = Options::default();
+        let mut options = Options::default();
+        options.apply(json.as_bytes()).unwrap();
         let weights = Weights::of_file(&path, &options).unwrap();
         let settings = Settings::new(&options);
         let scheduling = Scheduling::default();
@@ -679,6 +700,43 @@ mod tests {
         cache.read_logits(prompt.len() - kept - 1, &mut logits);
         assert!(!logits.is_empty());
         kept
+    }
+
+    #[test]
+    fn small_batches_grow_with_the_context() {
+        let (_folder, mut cache) = cache_with(r#"{"threads": 1, "batch-size": 8}"#);
+        assert!(cache.has_room_for(4));
+        let prompt: Vec<_> = (10..40).map(LlamaToken).collect();
+        let most = cache.batch_size();
+        assert!(most > 8);
+        assert_eq!(evaluate(&mut cache, 1, &prompt[..most]), 0);
+    }
+
+    /// What sequences share takes room for each of them in the new context, so that growth can lose others.
+    #[test]
+    fn a_prefix_that_growth_loses_is_not_used() {
+        let (_folder, mut cache) = cache_with(r#"{"threads": 1, "ctx-size": 512}"#);
+        let tokens = |from: i32, count: usize| -> Vec<_> {
+            (0..count)
+                .map(|i| LlamaToken(from + i32::try_from(i).unwrap() % 90))
+                .collect()
+        };
+        let (own, shared) = (tokens(10, 150), tokens(60, 340));
+        evaluate(&mut cache, 1, &own);
+        let own_place = (0..4)
+            .find(|place| cache.sequence(*place).is_some())
+            .unwrap();
+        cache.set_running(own_place, false);
+        for key in 2..5 {
+            evaluate(&mut cache, key, &shared);
+            for place in 0..4 {
+                cache.set_running(place, false);
+            }
+        }
+        // There is no place any more, all have owners, and three times the shared one is more than the new context has.
+        let mut prompt = own.clone();
+        prompt.push(LlamaToken(99));
+        evaluate(&mut cache, 9, &prompt);
     }
 
     #[test]
