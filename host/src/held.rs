@@ -3,7 +3,8 @@
 use crate::backend::{ExecutionContext, Steps};
 use crate::guest::{Kind, Permit};
 use crate::linker::GraphResource;
-use crate::{Error, ErrorCode, Phase, Registry};
+use crate::{Error, ErrorCode, Monitor, Phase, Registry};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -11,18 +12,23 @@ use tracing::Instrument;
 
 type Boxed = Box<dyn ExecutionContext>;
 
+const COMPUTATION: &str = "a computation";
+
 /// A call that has more bytes to read than this takes long enough to be worth another thread.
 pub(crate) const MOST_AT_ONCE: usize = 64 << 10;
 
 /// A context in the table of a store.
 pub(crate) struct Held {
     place: Place,
+    /// What ends its computations.
+    monitor: Option<Monitor>,
     /// The longest computation.
     limit: Option<Duration>,
     registry: Registry,
     /// The number of its graph.
     graph: u64,
-    _permit: Permit,
+    /// Goes when nothing computes with the context any more.
+    permit: Arc<Permit>,
 }
 
 /// Where the context is.
@@ -64,11 +70,12 @@ impl Held {
 
     fn new(registry: &Registry, graph: u64, context: Boxed, permit: Permit) -> Self {
         Self {
+            monitor: context.monitor(),
             place: Place::Here(context),
             graph,
             limit: registry.guest().limits.compute_time,
             registry: registry.clone(),
-            _permit: permit,
+            permit: Arc::new(permit),
         }
     }
 
@@ -96,7 +103,7 @@ impl Held {
     }
 
     async fn compute_here(&mut self, steps: Steps) -> Result<(), Error> {
-        self.come_back().await;
+        self.begin().await;
         let limit = self.limit;
         // Language models tell prompts and tokens apart themselves.
         let language = self.get_mut()?.language().is_some();
@@ -108,9 +115,9 @@ impl Held {
         };
         let result = match done {
             Some(Some(result)) => result,
-            Some(None) => Err(timed_out(&self.registry, "a computation")),
+            Some(None) => Err(timed_out(&self.registry, COMPUTATION)),
             None => {
-                self.elsewhere(move |context| match steps {
+                self.elsewhere(COMPUTATION, move |context| match steps {
                     Steps::All => context.compute(),
                     Steps::One => context.compute_step(),
                 })
@@ -121,7 +128,7 @@ impl Held {
             && let Ok(context) = self.get_mut()
         {
             // What it has begun is over: its place is free for others.
-            context.finish()?;
+            let _ = context.finish();
         }
         result
     }
@@ -133,25 +140,23 @@ impl Held {
         bytes: usize,
         function: impl FnOnce(&mut dyn ExecutionContext) -> Result<V, Error> + Send + 'static,
     ) -> Result<V, Error> {
-        self.come_back().await;
+        self.begin().await;
         if bytes > MOST_AT_ONCE || self.get()?.may_block() {
-            self.elsewhere(function).await
+            self.elsewhere("a call", function).await
         } else {
             function(self.get_mut()?)
         }
     }
 
     /// Calls `function` with the context on a thread where it may block.
-    pub(crate) async fn elsewhere<V: Send + 'static>(
+    async fn elsewhere<V: Send + 'static>(
         &mut self,
+        what: &str,
         function: impl FnOnce(&mut dyn ExecutionContext) -> Result<V, Error> + Send + 'static,
     ) -> Result<V, Error> {
-        self.come_back().await;
         if Handle::try_current().is_err() {
             return function(self.get_mut()?);
         }
-        // What was meant for a call that has not heard of it.
-        self.registry.monitor().resume_own();
         let mut context = match std::mem::replace(&mut self.place, Place::Lost) {
             Place::Here(context) => context,
             place => {
@@ -160,7 +165,10 @@ impl Held {
             }
         };
         let (sender, result) = tokio::sync::oneshot::channel();
+        let permit = self.permit.clone();
+        let waiting = Waiting(self.monitor.clone());
         let mut thread = spawn_blocking(move || {
+            let _permit = permit;
             let result = function(context.as_mut());
             if sender.send(result).is_err() {
                 // Nobody waits any more: its place is free for others.
@@ -170,16 +178,47 @@ impl Held {
         });
         match within(self.limit, &mut thread).await {
             Some(Ok(context)) => {
+                waiting.have_it();
                 self.place = Place::Here(context);
                 result.await.unwrap_or_else(|_| Err(lost()))
             }
             Some(Err(_)) => Err(lost()),
             None => {
                 self.place = Place::Away(thread);
-                // A guest computes one thing after the other: this one.
-                self.registry.monitor().interrupt_own();
-                Err(timed_out(&self.registry, "a computation"))
+                Err(timed_out(&self.registry, what))
             }
+        }
+    }
+
+    /// Calls `function`, which may block.
+    pub(crate) async fn call_slow<V: Send + 'static>(
+        &mut self,
+        function: impl FnOnce(&mut dyn ExecutionContext) -> Result<V, Error> + Send + 'static,
+    ) -> Result<V, Error> {
+        self.begin().await;
+        self.elsewhere("a call", function).await
+    }
+
+    /// Calls `function`, which sets inputs of so many bytes: with those of a language model it may be loaded.
+    pub(crate) async fn set_inputs<V: Send + 'static>(
+        &mut self,
+        bytes: usize,
+        function: impl FnOnce(&mut dyn ExecutionContext) -> Result<V, Error> + Send + 'static,
+    ) -> Result<V, Error> {
+        self.begin().await;
+        if self.get_mut()?.language().is_some() {
+            self.elsewhere("a call", function).await
+        } else {
+            self.call(bytes, function).await
+        }
+    }
+
+    /// Begins a call.
+    async fn begin(&mut self) {
+        self.come_back().await;
+        if let (Place::Here(_), Some(monitor)) = (&self.place, &self.monitor) {
+            // What was meant for a call that has not heard of it.
+            monitor.resume();
         }
     }
 
@@ -192,6 +231,23 @@ impl Held {
                 Ok(context) => Place::Here(context),
                 Err(_) => Place::Lost,
             };
+        }
+    }
+}
+
+/// Somebody waits for a context: when that ends too early, so does what it computes.
+struct Waiting(Option<Monitor>);
+
+impl Waiting {
+    fn have_it(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(monitor) = &self.0 {
+            monitor.interrupt();
         }
     }
 }

@@ -35,11 +35,12 @@ pub struct Monitor {
 struct Inner {
     listener: Option<Box<dyn Fn(Progress) + Send + Sync>>,
     interrupted: AtomicBool,
+    ended: AtomicBool,
     parent: Option<Monitor>,
     watchers: Mutex<Vec<Weak<Watcher>>>,
 }
 
-/// Is called at each interrupt.
+/// Is called at each interrupt, and at the end.
 pub(crate) type Watcher = dyn Fn() + Send + Sync;
 
 impl Monitor {
@@ -82,6 +83,10 @@ impl Monitor {
     /// next token, as if its text had ended, a model of tensors where its library can, with an error.
     pub fn interrupt(&self) {
         self.inner.interrupted.store(true, Ordering::Release);
+        self.call_watchers();
+    }
+
+    fn call_watchers(&self) {
         // A watcher may interrupt in its turn.
         let watchers: Vec<_> = self.watchers().iter().filter_map(Weak::upgrade).collect();
         for watcher in watchers {
@@ -89,21 +94,31 @@ impl Monitor {
         }
     }
 
-    /// The same, unless others compute under this monitor, too.
-    pub(crate) fn interrupt_own(&self) {
-        if self.inner.parent.is_some() {
-            self.interrupt();
-        }
+    /// Ends what computes under this monitor, and all that follows: nobody is left to want it.
+    pub fn end(&self) {
+        self.inner.ended.store(true, Ordering::Release);
+        self.call_watchers();
     }
 
-    /// Takes back what [`interrupt_own`](Self::interrupt_own) has asked for.
-    pub(crate) fn resume_own(&self) {
-        if self.inner.parent.is_some() {
-            self.resume();
-        }
+    /// Whether it, or one that it is a child of, was ended.
+    pub(crate) fn is_ended(&self) -> bool {
+        let parent = self.inner.parent.as_ref();
+        self.inner.ended.load(Ordering::Acquire) || parent.is_some_and(Self::is_ended)
     }
 
-    /// Calls `watcher` after each [`interrupt`](Self::interrupt), as long as somebody holds it: a
+    /// Whether an interrupt of this monitor itself waits to be heard.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn is_interrupted_itself(&self) -> bool {
+        self.inner.interrupted.load(Ordering::Acquire)
+    }
+
+    /// Whether both are one and the same.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
+    /// Calls `watcher` after each [`interrupt`](Self::interrupt) and [`end`](Self::end), as long as somebody holds it: a
     /// computation elsewhere cannot ask between steps.
     pub(crate) fn watch(&self, watcher: &Arc<Watcher>) {
         let mut watchers = self.watchers();
@@ -136,12 +151,24 @@ impl Monitor {
         Error::new(ErrorCode::EndOfSequence, "the computation was interrupted")
     }
 
-    /// Fails once after each [`interrupt`](Self::interrupt): backends ask between steps.
+    /// Fails once after each [`interrupt`](Self::interrupt), and always after [`end`](Self::end): backends ask between
+    /// steps.
     pub fn check(&self) -> Result<(), Error> {
-        if self.inner.interrupted.swap(false, Ordering::AcqRel) {
-            return Err(Self::interrupted());
+        match self.take_interrupt() {
+            Some(_) => Err(Self::interrupted()),
+            None => Ok(()),
         }
-        self.inner.parent.as_ref().map_or(Ok(()), Self::check)
+    }
+
+    /// The monitor with an interrupt that nothing has heard yet, which has heard it now: this one, or one that it is a
+    /// child of.
+    pub(crate) fn take_interrupt(&self) -> Option<Self> {
+        if self.inner.interrupted.swap(false, Ordering::AcqRel)
+            || self.inner.ended.load(Ordering::Acquire)
+        {
+            return Some(self.clone());
+        }
+        self.inner.parent.as_ref()?.take_interrupt()
     }
 }
 
@@ -160,6 +187,25 @@ mod tests {
         monitor.interrupt();
         monitor.resume();
         monitor.check().unwrap();
+    }
+
+    #[test]
+    fn who_hears_of_an_interrupt_and_of_the_end() {
+        let parent = Monitor::default();
+        let (one, other) = (parent.child(), parent.child());
+        one.interrupt();
+        other.check().unwrap();
+        assert!(one.check().is_err());
+        // What is for all is for whoever asks first.
+        parent.interrupt();
+        assert!(other.check().is_err());
+        one.check().unwrap();
+        one.end();
+        assert!(one.is_ended() && !other.is_ended());
+        assert!(one.check().is_err() && one.check().is_err());
+        other.check().unwrap();
+        parent.end();
+        assert!(other.is_ended() && other.check().is_err());
     }
 
     #[test]

@@ -186,6 +186,13 @@ impl Registry {
         self.clone().with_files(self.files.clone())
     }
 
+    /// The same registry, with a monitor for one graph alone.
+    pub(crate) fn of_one_graph(&self) -> Self {
+        let mut registry = self.clone();
+        registry.monitor = self.monitor.child();
+        registry
+    }
+
     /// Whose registry it is.
     pub(crate) fn guest(&self) -> &Arc<Guest> {
         &self.guest

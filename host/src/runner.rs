@@ -66,7 +66,7 @@ pub struct State {
 impl Drop for State {
     fn drop(&mut self) {
         // A computation of this guest may be under way on another thread.
-        self.registry.monitor().interrupt();
+        self.registry.monitor().end();
     }
 }
 

@@ -409,30 +409,35 @@ fn contexts_of_one_model_compute_at_the_same_time() {
     assert!(took < Duration::from_millis(1500), "{took:?}");
 }
 
-/// As libraries do that never ask whether to go on. Loading and computing end with their worker.
+/// As libraries do that never ask whether to go on: loading and computing end with their worker.
 #[test]
 fn what_does_not_hear_of_an_interrupt_is_ended() {
-    let monitor = Monitor::default();
-    let registry = builder(&isolation()).monitor(monitor.clone()).build();
-    let load = |order: &str| {
-        let bytes = vec![b"any".to_vec()];
-        registry.load(bytes, Encoding::PyTorch, Target::Cpu, Some(order))
+    let registry = |monitor: &Monitor| {
+        let builder = builder(&isolation()).monitor(monitor.clone());
+        let registry = builder.build();
+        move |order: &str| {
+            let bytes = vec![b"any".to_vec()];
+            registry.load(bytes, Encoding::PyTorch, Target::Cpu, Some(order))
+        }
     };
-    let later = |seconds| {
+    let later = |monitor: &Monitor, act: fn(&Monitor)| {
         let monitor = monitor.clone();
         thread::spawn(move || {
-            thread::sleep(Duration::from_secs(seconds));
-            monitor.interrupt();
+            thread::sleep(Duration::from_secs(1));
+            act(&monitor);
         })
     };
-    let interrupt = later(1);
-    let error = load("sleep 60000").err().unwrap();
+    let monitor = Monitor::default();
+    let end = later(&monitor, Monitor::end);
+    let error = registry(&monitor)("sleep 60000").err().unwrap();
     assert!(error.message.contains("nobody waits"), "{error}");
-    interrupt.join().unwrap();
-    monitor.resume();
-    let mut context = load("pid").unwrap().init_execution_context().unwrap();
+    end.join().unwrap();
+
+    let monitor = Monitor::default();
+    let graph = registry(&monitor)("pid").unwrap();
+    let mut context = graph.init_execution_context().unwrap();
     let worker = pid(&mut *context);
-    let interrupt = later(1);
+    let interrupt = later(&monitor, Monitor::interrupt);
     let error = ask(&mut *context, "sleep 60000").unwrap_err();
     let expected = "its computation went on after its time was over";
     assert!(error.message.contains(expected), "{error}");

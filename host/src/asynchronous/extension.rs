@@ -122,7 +122,7 @@ fn add_set_input<T: Send + 'static>(
                 let held = &mut view.table.get_mut(&context)?.context;
                 let set = match input {
                     Ok(input) => {
-                        held.call(input.data.len(), move |context| {
+                        held.set_inputs(input.data.len(), move |context| {
                             context.set_input(index, input)
                         })
                         .await
@@ -302,7 +302,7 @@ fn add_language_context<T: Send + 'static>(
                 let mut view = get(store.data_mut());
                 let held = &mut view.table.get_mut(&context)?.context;
                 let length =
-                    held.elsewhere(|context| calls::language_context(context)?.context_length());
+                    held.call_slow(|context| calls::language_context(context)?.context_length());
                 let length: Outcome<u32> = match length.await {
                     Ok(length) => Ok(length),
                     Err(error) => Err(view.extension_error("context-length", error)?),

@@ -110,7 +110,7 @@ async fn compute(
     inputs: Vec<(String, crate::Tensor)>,
 ) -> Result<Vec<(String, SharedTensor)>, Error> {
     let bytes = inputs.iter().map(|(_, tensor)| tensor.data.len()).sum();
-    held.call(bytes, |context| calls::set_inputs(context, inputs))
+    held.set_inputs(bytes, |context| calls::set_inputs(context, inputs))
         .await?;
     held.compute(Steps::All).await?;
     held.call(0, |context| calls::outputs(context)).await
@@ -131,7 +131,7 @@ fn add_slots<T: Send + 'static>(linker: &mut Linker<T>, get: Get<T>) -> wasmtime
                 let set = match input {
                     Ok((name, tensor)) => {
                         let bytes = tensor.data.len();
-                        held.call(bytes, move |context| {
+                        held.set_inputs(bytes, move |context| {
                             calls::set_input(context, &name, tensor)
                         })
                         .await

@@ -225,8 +225,8 @@ pub trait Graph: Send + Sync {
         None
     }
 
-    /// Whether its functions may block, since the model is in another process: a host of many guests calls them on
-    /// a thread where they may.
+    /// Whether its functions may block, for an answer of another process or for what computes: a host of many guests
+    /// calls them on a thread where they may.
     fn may_block(&self) -> bool {
         false
     }
@@ -303,6 +303,12 @@ pub trait ExecutionContext: Send {
     /// guests calls them on a thread where they may.
     fn may_block(&self) -> bool {
         false
+    }
+
+    /// What ends a computation of this context alone, from another thread: a child of the request's monitor. `None` if
+    /// nothing can.
+    fn monitor(&self) -> Option<Monitor> {
+        None
     }
 
     /// The same context as one of a language model, if it is one.

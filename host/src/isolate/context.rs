@@ -4,6 +4,7 @@
 //! once, and most of what they read has come with the call's answer. If the worker dies, the call that hears of it
 //! fails, and the next one has a context that is new.
 
+use super::calling::Calling;
 use super::frame::MAX_BLOBS;
 use super::graph::Model;
 use super::message::{Ahead, Answer, Function, MOST_AHEAD, Output, ToContext, Value};
@@ -11,7 +12,8 @@ use super::stream::Channel;
 use super::worker::Worker;
 use crate::backend::language::{Candidate, TokenUsage};
 use crate::backend::{ExecutionContext, LanguageContext};
-use crate::{Bytes, Error, ErrorCode, OutputDescription, Tensor};
+use crate::monitor::Watcher;
+use crate::{Bytes, Error, ErrorCode, Monitor, OutputDescription, Tensor};
 use std::cell::{RefCell, RefMut};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
@@ -27,6 +29,9 @@ const MOST_OUTPUTS: u32 = 100_000;
 pub(super) struct IsolatedContext {
     model: Arc<Model>,
     is_language: bool,
+    calling: Arc<Calling>,
+    /// Hears of interrupts.
+    _watcher: Arc<Watcher>,
     // Reading an output may be a question.
     state: RefCell<State>,
 }
@@ -72,10 +77,13 @@ struct Names {
 impl IsolatedContext {
     pub(super) fn open(model: Arc<Model>, is_language: bool) -> Result<Self, Error> {
         let mut state = State::default();
-        state.open(&model)?;
+        let (calling, watcher) = model.calling();
+        state.open(&model, &calling)?;
         Ok(Self {
             model,
             is_language,
+            calling,
+            _watcher: watcher,
             state: RefCell::new(state),
         })
     }
@@ -85,7 +93,7 @@ impl IsolatedContext {
     }
 
     fn call(&self, function: Function) -> Result<Value, Error> {
-        self.state().call(&self.model, function, &[])
+        self.state().call(&self.model, &self.calling, function, &[])
     }
 
     fn nothing(&self, function: Function) -> Result<(), Error> {
@@ -130,7 +138,7 @@ impl ExecutionContext for IsolatedContext {
             dimensions: tensor.dimensions.clone(),
             ty: tensor.ty,
         };
-        let result = state.call(&self.model, function, &[&tensor.data]);
+        let result = state.call(&self.model, &self.calling, function, &[&tensor.data]);
         // Of an input that there is; of others nobody knows how many a guest tries.
         if result.is_ok() && tensor.data.capacity() <= LARGEST_SPARE {
             state.spare.insert(index, tensor);
@@ -228,6 +236,10 @@ impl ExecutionContext for IsolatedContext {
         true
     }
 
+    fn monitor(&self) -> Option<Monitor> {
+        Some(self.calling.monitor().clone())
+    }
+
     fn language(&mut self) -> Option<&mut dyn LanguageContext> {
         if self.is_language { Some(self) } else { None }
     }
@@ -272,8 +284,8 @@ impl LanguageContext for IsolatedContext {
 
 impl State {
     /// Opens a context in the worker.
-    fn open(&mut self, model: &Model) -> Result<&mut Session, Error> {
-        let (worker, graph, channel, answer) = model.open_context()?;
+    fn open(&mut self, model: &Model, calling: &Arc<Calling>) -> Result<&mut Session, Error> {
+        let (worker, graph, channel, answer) = model.open_context(calling)?;
         answer.result?;
         self.is_new = true;
         self.clear = false;
@@ -289,11 +301,17 @@ impl State {
         }))
     }
 
-    fn call(&mut self, model: &Model, function: Function, blobs: &[&[u8]]) -> Result<Value, Error> {
+    fn call(
+        &mut self,
+        model: &Model,
+        calling: &Arc<Calling>,
+        function: Function,
+        blobs: &[&[u8]],
+    ) -> Result<Value, Error> {
         let is_lost = |session: &Session| self.is_new && session.worker.is_dead();
         let session = match &mut self.session {
             Some(session) if !is_lost(session) => session,
-            _ => self.open(model)?,
+            _ => self.open(model, calling)?,
         };
         let (worker, graph) = (session.worker.clone(), session.graph);
         let old = if function.changes() {
@@ -301,7 +319,8 @@ impl State {
         } else {
             Known::default()
         };
-        let (number, interrupted) = model.begin(&worker, graph, function.computes());
+        let number = model.next_call();
+        let interrupted = calling.begin(number, &worker, graph, function.computes());
         let question = ToContext {
             call: number,
             clear: std::mem::take(&mut self.clear),
@@ -312,7 +331,7 @@ impl State {
         self.is_new &= !question.function.changes();
         let answer = self.ask(model, &question, blobs, old);
         let heard = answer.as_ref().is_ok_and(|answer| answer.interrupted);
-        model.end(number, heard);
+        calling.end(heard);
         match answer {
             Ok(answer) => answer.result,
             Err(error) => {

@@ -1,5 +1,6 @@
 //! A graph whose model is in a worker.
 
+use super::calling::Calling;
 use super::context::IsolatedContext;
 use super::message::{Answer, FromContext, FromGraph, Load, OfGraph, ToGraph};
 use super::stream::Channel;
@@ -9,15 +10,9 @@ use crate::backend::language::LanguageDescription;
 use crate::backend::{ExecutionContext, Graph, LanguageModel};
 use crate::monitor::Watcher;
 use crate::{Error, ErrorCode, Monitor};
-use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-use std::thread;
-use std::time::Duration;
-
-/// How long a computation may go on after it was interrupted. Libraries look between their operations, which can be
-/// long, and some never look.
-const GRACE: Duration = Duration::from_secs(5);
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A graph for guests.
 pub(super) struct IsolatedGraph {
@@ -36,16 +31,16 @@ pub(super) struct Model {
     supervisor: Arc<Supervisor>,
     /// How it is loaded, to do so again.
     load: Load,
-    /// Whether a call may not hear of an interrupt: that of a model that a program brought, or of one of tensors, some
-    /// of which have loops that no library looks into.
-    may_compute_for_ever: bool,
+    /// As in [`Calling`].
+    may_be_endless: bool,
     /// Bytes of an output that the guest may have.
     most_output: u64,
     monitor: Monitor,
     loaded: Mutex<Loaded>,
-    calls: Mutex<Calls>,
-    /// Hears of interrupts.
-    watcher: OnceLock<Arc<Watcher>>,
+    /// The number of the last call.
+    calls: AtomicU64,
+    /// Ends the worker with the guest, if that has brought the model.
+    _watcher: Option<Arc<Watcher>>,
 }
 
 /// The graph in the worker.
@@ -53,20 +48,6 @@ struct Loaded {
     worker: Arc<Worker>,
     graph: u64,
     channel: Channel,
-}
-
-/// The calls that wait for their answers.
-#[derive(Default)]
-struct Calls {
-    last: u64,
-    running: BTreeMap<u64, Running>,
-}
-
-struct Running {
-    worker: Arc<Worker>,
-    graph: u64,
-    /// Whether the interrupt of the monitor was given to it.
-    interrupted: bool,
 }
 
 impl IsolatedGraph {
@@ -78,19 +59,22 @@ impl IsolatedGraph {
         monitor: Monitor,
         most_output: u64,
     ) -> Result<Arc<dyn Graph>, Error> {
-        let (loaded, description) = load_in_worker(&supervisor, &load, &bytes, &monitor)?;
+        let worker = supervisor.worker()?;
+        // It is nobody else's, and may load or answer for ever.
+        let own = load.files.is_none();
+        let watcher = own.then(|| end_with(&monitor, &worker));
+        let (loaded, description) = load_in(worker, &load, &bytes, &monitor)?;
         drop(bytes);
         let model = Arc::new(Model {
             supervisor,
-            may_compute_for_ever: load.files.is_none() || description.is_none(),
+            may_be_endless: own || description.is_none(),
             load,
             most_output,
             monitor,
             loaded: Mutex::new(loaded),
-            calls: Mutex::default(),
-            watcher: OnceLock::new(),
+            calls: AtomicU64::new(0),
+            _watcher: watcher,
         });
-        model.watch();
         let language = description.map(|description| Language {
             model: model.clone(),
             description,
@@ -138,21 +122,35 @@ impl LanguageModel for Language {
 }
 
 impl Model {
+    /// The calls of a new context.
+    pub(super) fn calling(&self) -> (Arc<Calling>, Arc<Watcher>) {
+        Calling::new(self.monitor.child(), self.may_be_endless)
+    }
+
+    /// A number for a call.
+    pub(super) fn next_call(&self) -> u64 {
+        self.calls.fetch_add(1, Ordering::Relaxed)
+    }
+
     pub(super) fn most_output(&self) -> u64 {
         self.most_output
     }
 
     /// A stream for a new context, which lives in this worker.
-    pub(super) fn open_context(&self) -> Result<(Arc<Worker>, u64, Channel, Answer), Error> {
+    pub(super) fn open_context(
+        &self,
+        calling: &Arc<Calling>,
+    ) -> Result<(Arc<Worker>, u64, Channel, Answer), Error> {
         let (worker, graph) = {
             let loaded = self.loaded()?;
             (loaded.worker.clone(), loaded.graph)
         };
         let mut channel = worker.context(graph)?;
-        let answer = self
-            .answer(&worker, &mut channel)
-            .map_err(|error| worker.died(&error))?;
-        Ok((worker, graph, channel, answer.0))
+        calling.begin(self.next_call(), &worker, graph, false);
+        let answer = self.answer(&worker, &mut channel);
+        calling.end(false);
+        let (answer, _) = answer.map_err(|error| worker.died(&error))?;
+        Ok((worker, graph, channel, answer))
     }
 
     /// The answer to a call of a context, with the sizes of its blobs. Progress on the way is told.
@@ -196,7 +194,8 @@ impl Model {
                      was made of: load it again",
                 ));
             }
-            *loaded = load_in_worker(&self.supervisor, &self.load, &[], &self.monitor)?.0;
+            let worker = self.supervisor.worker()?;
+            *loaded = load_in(worker, &self.load, &[], &self.monitor)?.0;
         }
         Ok(loaded)
     }
@@ -205,93 +204,14 @@ impl Model {
         let loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         loaded.worker.died(&io::ErrorKind::InvalidData.into())
     }
-
-    /// Begins a call. Gives its number, and whether it is interrupted already.
-    pub(super) fn begin(&self, worker: &Arc<Worker>, graph: u64, computes: bool) -> (u64, bool) {
-        let mut calls = self.calls();
-        calls.last += 1;
-        let number = calls.last;
-        if !computes {
-            return (number, false);
-        }
-        let interrupted = self.monitor.check().is_err();
-        let running = Running {
-            worker: worker.clone(),
-            graph,
-            interrupted,
-        };
-        calls.running.insert(number, running);
-        (number, interrupted)
-    }
-
-    /// Ends a call. An interrupt that it has not heard is one for the next.
-    pub(super) fn end(&self, number: u64, heard: bool) {
-        let ended = self.calls().running.remove(&number);
-        if ended.is_some_and(|call| call.interrupted) && !heard {
-            self.monitor.interrupt();
-        }
-    }
-
-    /// Gives interrupts to the worker, if something computes.
-    fn watch(self: &Arc<Self>) {
-        let model: Weak<Self> = Arc::downgrade(self);
-        let watcher: Arc<Watcher> = Arc::new(move || {
-            if let Some(model) = model.upgrade() {
-                model.interrupt();
-            }
-        });
-        self.monitor.watch(&watcher);
-        // Set once.
-        let _ = self.watcher.set(watcher);
-    }
-
-    fn interrupt(self: &Arc<Self>) {
-        let mut calls = self.calls();
-        if let Some((number, call)) = calls.running.iter_mut().next_back()
-            && self.monitor.check().is_err()
-        {
-            call.interrupted = true;
-            call.worker.interrupt(call.graph, *number);
-            if self.may_compute_for_ever {
-                self.end_later(*number, &call.worker);
-            }
-        }
-    }
-
-    /// Ends the worker if a call has not ended after a while, which those who compute there, too, are told.
-    fn end_later(self: &Arc<Self>, number: u64, worker: &Arc<Worker>) {
-        let (model, worker) = (Arc::downgrade(self), Arc::downgrade(worker));
-        let wait = move || {
-            thread::sleep(GRACE);
-            let (Some(model), Some(worker)) = (model.upgrade(), worker.upgrade()) else {
-                return;
-            };
-            let runs = model.calls().running.contains_key(&number);
-            if runs {
-                worker.end("its computation went on after its time was over");
-            }
-        };
-        let thread = thread::Builder::new().name("worker-ender".into());
-        if let Err(error) = thread.spawn(wait) {
-            tracing::debug!("nobody looks whether a computation has ended: {error}");
-        }
-    }
-
-    fn calls(&self) -> MutexGuard<'_, Calls> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-fn load_in_worker(
-    supervisor: &Supervisor,
+fn load_in(
+    worker: Arc<Worker>,
     load: &Load,
     bytes: &[Vec<u8>],
     monitor: &Monitor,
 ) -> Result<(Loaded, Option<LanguageDescription>), Error> {
-    let worker = supervisor.worker()?;
-    // A model that a program brought may load for ever, and is nobody else's.
-    let own = load.files.is_none();
-    let _watcher = own.then(|| end_if_interrupted(&worker, monitor));
     let (graph, mut channel) = worker.graph()?;
     let blobs: Vec<&[u8]> = bytes.iter().map(Vec::as_slice).collect();
     let died = |error: io::Error| worker.died(&error);
@@ -309,11 +229,12 @@ fn load_in_worker(
     }
 }
 
-/// Ends a worker at an interrupt, as long as somebody holds this.
-fn end_if_interrupted(worker: &Arc<Worker>, monitor: &Monitor) -> Arc<Watcher> {
+/// Ends a worker when a monitor is ended, as long as somebody holds this.
+fn end_with(monitor: &Monitor, worker: &Arc<Worker>) -> Arc<Watcher> {
     let worker = Arc::downgrade(worker);
+    let of_monitor = monitor.clone();
     let watcher: Arc<Watcher> = Arc::new(move || {
-        if let Some(worker) = worker.upgrade() {
+        if let Some(worker) = worker.upgrade().filter(|_| of_monitor.is_ended()) {
             worker.end("nobody waits for its model any more");
         }
     });

@@ -11,6 +11,7 @@
 //! A worker that dies is an error for those who compute there, and a new one for whoever comes next.
 
 mod backend;
+mod calling;
 mod context;
 mod environment;
 mod frame;

@@ -21,6 +21,8 @@ use tempfile::TempDir;
 
 /// How long a worker may take until it is in its sandbox. Drivers of GPUs need seconds.
 const START: Duration = Duration::from_secs(60);
+/// How long it may not listen.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a worker that has closed a stream may take to end.
 const END: Duration = Duration::from_secs(2);
 
@@ -107,7 +109,10 @@ impl Worker {
             .stderr(Stdio::piped());
         let mut child = spawn(program).map_err(failed)?;
         let log = Log::follow(model, child.stdout.take(), child.stderr.take());
-        let log = log.map_err(failed)?;
+        let log = log.map_err(|error| {
+            wait(&mut child, Duration::ZERO);
+            failed(error)
+        })?;
         let metrics = isolation.metrics.clone();
         let worker = Self {
             _counted: metrics.worker(child.id()),
@@ -151,6 +156,8 @@ impl Worker {
         frame::write(&mut *control, hello, &[])?;
         let answer = frame::read(&mut *control)?;
         control.set_read_timeout(None)?;
+        // One that listens no more must not hold those who tell it something.
+        control.set_write_timeout(Some(PATIENCE))?;
         let (welcome, _) = answer.ok_or(io::ErrorKind::UnexpectedEof)?;
         Ok(welcome)
     }
@@ -196,8 +203,11 @@ impl Worker {
     /// Passes an interrupt on.
     pub(super) fn interrupt(&self, graph: u64, call: u64) {
         let command = Command::Interrupt { graph, call };
-        // Of a worker that has died, the call says so.
-        let _ = frame::write(&mut *lock(&self.control), &command, &[]);
+        let written = frame::write(&mut *lock(&self.control), &command, &[]);
+        if let Err(error) = written {
+            // The call says so.
+            self.died(&error);
+        }
     }
 
     /// Whether the process has ended.

@@ -20,7 +20,9 @@ use crate::backend::{
     Computing, ExecutionContext, LanguageContext, Steps, no_output_yet, no_such_output,
 };
 use crate::figures::Figure;
-use crate::{Bytes, Error, ErrorCode, OutputDescription, Phase, Tensor, TensorType, stdout};
+use crate::{
+    Bytes, Error, ErrorCode, Monitor, OutputDescription, Phase, Tensor, TensorType, stdout,
+};
 use llama_cpp_2::token::LlamaToken;
 use pollster::block_on;
 use std::sync::Arc;
@@ -33,6 +35,8 @@ const LLAMA_COMMIT: &str = "llama-cpp-sys-2 0.1.161";
 
 pub(super) struct Context {
     origin: Origin,
+    /// Ends its computations.
+    monitor: Monitor,
     pub(super) loaded: Arc<Loaded>,
     /// What the graph was loaded with.
     base: Options,
@@ -68,6 +72,7 @@ struct Running {
 impl Context {
     pub(super) fn new(origin: Origin, loaded: Arc<Loaded>, options: Options) -> Self {
         Self {
+            monitor: origin.monitor.child(),
             origin,
             loaded,
             base: options.clone(),
@@ -190,7 +195,7 @@ impl Context {
         check_generates(model)?;
         let sampler = Sampler::new(model, &self.options)?;
         let ctx_shift = self.options.ctx_shift;
-        let monitor = self.origin.monitor.clone();
+        let monitor = self.monitor.clone();
         let began = Instant::now();
         let metrics = self.origin.metrics.clone();
         let most = self.origin.most_prompt_tokens;
@@ -247,7 +252,7 @@ impl Context {
                 "no computation has begun",
             ));
         };
-        let monitor = &self.origin.monitor;
+        let monitor = &self.monitor;
         monitor.check()?;
         self.loaded.weights.check_files()?;
         self.chosen = None;
@@ -338,7 +343,7 @@ impl Context {
     async fn embed(&mut self) -> Result<(), Error> {
         self.clear();
         let normalize = self.options.embd_normalize;
-        let monitor = self.origin.monitor.clone();
+        let monitor = self.monitor.clone();
         let metrics = self.origin.metrics.clone();
         let (prompt, session) = self.prepare().await?;
         let session = session.alone()?;
@@ -443,6 +448,10 @@ impl ExecutionContext for Context {
     fn finish(&mut self) -> Result<(), Error> {
         self.clear();
         Ok(())
+    }
+
+    fn monitor(&self) -> Option<Monitor> {
+        Some(self.monitor.clone())
     }
 
     fn language(&mut self) -> Option<&mut dyn LanguageContext> {

@@ -214,7 +214,7 @@ impl Origin {
             .with_progress_callback(move |part| {
                 let done = f64::from(part.clamp(0.0, 1.0)) * THOUSANDTHS as f64;
                 monitor.report(Activity::Load, done as u64, THOUSANDTHS);
-                true
+                !monitor.is_ended()
             });
         let params = placement.apply(params)?;
         let (model, reason) =

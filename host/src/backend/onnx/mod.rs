@@ -92,6 +92,11 @@ impl Backend for Onnx {
             }
         };
         monitor.report(Activity::Load, 1, 1);
+        // Those that wait for their turn hear of interrupts, which those that wait for the session do not.
+        let scheduling = Scheduling {
+            parallel: 1,
+            ..scheduling
+        };
         Ok(Arc::new(OnnxGraph {
             model,
             scheduling,

@@ -37,6 +37,10 @@ impl Cancel {
         (cancel, watcher)
     }
 
+    pub(super) fn monitor(&self) -> &Monitor {
+        &self.monitor
+    }
+
     /// Begins a computation. Fails if an interrupt came before.
     pub(super) fn begin(&self) -> Result<(), Error> {
         self.cancelled.store(false, Ordering::SeqCst);

@@ -129,7 +129,7 @@ impl<I: Infer> TensorContext<I> {
         monitor: Monitor,
         infer: I,
     ) -> Self {
-        let (cancel, watcher) = Cancel::new(monitor);
+        let (cancel, watcher) = Cancel::new(monitor.child());
         Self {
             inputs: vec![None; signature.inputs.len()],
             outputs: Vec::new(),
@@ -280,6 +280,10 @@ impl<I: Infer> ExecutionContext for TensorContext<I> {
             *input = Some(tensor);
         }
         result
+    }
+
+    fn monitor(&self) -> Option<Monitor> {
+        Some(self.cancel.monitor().clone())
     }
 
     fn outputs(&self) -> u32 {

@@ -64,12 +64,15 @@ impl Places {
             };
             while state.running >= most || !is_first(&state) {
                 if request.cancel.is_cancelled() {
-                    // Another one may be computing it even so.
+                    let before = state.waiting.len();
                     state
                         .waiting
                         .retain(|waiting| !Arc::ptr_eq(waiting, request));
-                    state.wake_next();
-                    return Err(Monitor::interrupted());
+                    if state.waiting.len() < before {
+                        state.wake_next();
+                        return Err(Monitor::interrupted());
+                    }
+                    // Another one is computing it, and has its inputs until then.
                 }
                 state = request
                     .woken

@@ -41,6 +41,8 @@ struct Inner {
 }
 
 struct Running {
+    /// What ends it.
+    monitor: Monitor,
     tell: Tell,
     interrupted: bool,
 }
@@ -57,21 +59,30 @@ impl Calls {
         if interrupted {
             monitor.interrupt();
         }
-        inner.running.insert(number, Running { tell, interrupted });
+        let monitor = monitor.clone();
+        inner.running.insert(
+            number,
+            Running {
+                monitor,
+                tell,
+                interrupted,
+            },
+        );
     }
 
     /// Ends a call. Whether an interrupt has ended it; one that came too late is taken back.
-    pub(super) fn end(&self, number: u64, monitor: &Monitor) -> bool {
-        let mut inner = self.inner();
-        let call = inner.running.remove(&number);
-        call.is_some_and(|call| call.interrupted) && monitor.check().is_ok()
+    pub(super) fn end(&self, number: u64) -> bool {
+        let call = self.inner().running.remove(&number);
+        call.is_some_and(|call| call.interrupted && call.monitor.check().is_ok())
     }
 
-    pub(super) fn interrupt(&self, number: u64, monitor: &Monitor) {
+    pub(super) fn interrupt(&self, number: u64) {
         let mut inner = self.inner();
         match inner.running.get_mut(&number) {
             Some(call) => {
                 call.interrupted = true;
+                let monitor = call.monitor.clone();
+                drop(inner);
                 monitor.interrupt();
             }
             None => {
@@ -103,21 +114,21 @@ mod tests {
         };
         // In time, and heard.
         begin(1, false);
-        calls.interrupt(1, &monitor);
+        calls.interrupt(1);
         assert!(monitor.check().is_err());
-        assert!(calls.end(1, &monitor));
+        assert!(calls.end(1));
         // Not heard: gone for the next one.
         begin(2, true);
-        assert!(!calls.end(2, &monitor));
+        assert!(!calls.end(2));
         begin(3, false);
         assert!(monitor.check().is_ok());
-        assert!(!calls.end(3, &monitor));
+        assert!(!calls.end(3));
         // Too late, and too early.
-        calls.interrupt(3, &monitor);
-        calls.interrupt(4, &monitor);
+        calls.interrupt(3);
+        calls.interrupt(4);
         assert!(monitor.check().is_ok());
         begin(4, false);
         assert!(monitor.check().is_err());
-        assert!(calls.end(4, &monitor));
+        assert!(calls.end(4));
     }
 }

@@ -109,7 +109,7 @@ fn answer(
         tensor = Some(input);
     }
     let computes = function.computes();
-    let monitor = served.monitor();
+    let monitor = context.monitor().unwrap_or_default();
     if computes {
         let writer = writer.clone();
         // A host that does not listen any more is noticed when it is answered.
@@ -121,7 +121,7 @@ fn answer(
     let steps = matches!(function, Function::ComputeStep);
     let mut elements = Vec::new();
     let result = guard(|| perform(context, function, tensor, &mut elements));
-    let heard = computes && served.calls.end(call, &monitor);
+    let heard = computes && served.calls.end(call);
     let ahead = if computes {
         guard(|| Ok(look_ahead(context, steps, &mut elements))).unwrap_or_default()
     } else {

@@ -23,7 +23,6 @@ const LOADING: u64 = 0;
 /// A graph, and its calls.
 pub(super) struct Served {
     graph: OnceLock<Arc<dyn Graph>>,
-    monitor: OnceLock<Monitor>,
     metrics: Metrics,
     pub(super) calls: Arc<Calls>,
 }
@@ -32,7 +31,6 @@ impl Served {
     pub(super) fn new(metrics: Metrics) -> Self {
         Self {
             graph: OnceLock::new(),
-            monitor: OnceLock::new(),
             metrics,
             calls: Arc::default(),
         }
@@ -43,17 +41,13 @@ impl Served {
         graph.ok_or_else(|| Error::invalid("expected a model that is loaded, found none"))
     }
 
-    pub(super) fn monitor(&self) -> Monitor {
-        self.monitor.get().cloned().unwrap_or_default()
-    }
-
     /// What this process has counted since it was asked last.
     pub(super) fn figures(&self) -> Figures {
         self.metrics.untold().map(Untold::take).unwrap_or_default()
     }
 
     pub(super) fn interrupt(&self, call: u64) {
-        self.calls.interrupt(call, &self.monitor());
+        self.calls.interrupt(call);
     }
 
     fn load(
@@ -68,7 +62,6 @@ impl Served {
         } else {
             Monitor::default()
         };
-        let monitor = self.monitor.get_or_init(|| monitor).clone();
         if load.timings {
             self.metrics.take_timings();
         }
@@ -133,7 +126,7 @@ pub(super) fn serve(
                     .calls
                     .begin(LOADING, false, &Monitor::default(), Box::new(tell));
                 let loaded = guard(|| served.load(load, builders, backend));
-                served.calls.end(LOADING, &Monitor::default());
+                served.calls.end(LOADING);
                 loaded
             }
             ToGraph::Tokenize { text, special } => served
