@@ -75,7 +75,7 @@ impl RegistryBuilder {
         self
     }
 
-    /// Hears of everything that takes long, and can end it.
+    /// Hears of everything that takes long, and can end computations.
     #[must_use]
     pub fn monitor(mut self, monitor: Monitor) -> Self {
         self.monitor = monitor;

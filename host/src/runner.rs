@@ -48,8 +48,9 @@ const MEMORIES: u32 = 4;
 const TABLES: u32 = 32;
 /// How many bytes a call of a program may bring besides a tensor: names, dimensions, options.
 const CALL: usize = 128 << 20;
-/// How long a computation that a program has left behind may go on before it is left alone.
-const LAST_WAIT: Duration = Duration::from_secs(1);
+/// How long a host should wait, when its programs have ended, for computations that they have left behind: these were
+/// interrupted, and may not hear of it soon.
+pub const LAST_WAIT: Duration = Duration::from_secs(1);
 /// How much of a memory stays in place for the next program that gets it: this much is cleared, the rest is
 /// given back to the system.
 const KEPT_MEMORY: usize = 64 << 10;
@@ -406,7 +407,6 @@ impl Runner {
             .build()
             .context("the asynchronous runtime does not start")?;
         let ended = runtime.block_on(self.run(component));
-        // What the program has left behind was interrupted, and may not hear of it soon.
         runtime.shutdown_timeout(LAST_WAIT);
         ended
     }

@@ -1,20 +1,17 @@
 //! Many instances of one program in one process.
 
 use anyhow::{Context, Result};
-use llm_wasi_host::runner::{Program, Runner};
+use llm_wasi_host::runner::{LAST_WAIT, Program, Runner};
 use std::io::Write;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
-use std::time::Duration;
 use tokio::io::AsyncWrite;
 use tokio::sync::Semaphore;
 use wasmtime_wasi::cli::AsyncStdoutStream;
 
 /// Under this name an instance finds its number.
 const NUMBER: &str = "LLM_WASI_INSTANCE";
-/// How long a computation that an instance has left behind may go on before it is left alone.
-const LAST_WAIT: Duration = Duration::from_secs(1);
 /// How much output may wait for its way out.
 const BUFFER: usize = 64 << 10;
 /// Lines that are longer come out in pieces.
@@ -58,7 +55,6 @@ pub(crate) fn run(
             Err(error) => tracing::warn!("{error:#}"),
         }
     }
-    // What they have left behind was interrupted, and may not hear of it soon.
     runtime.shutdown_timeout(LAST_WAIT);
     first
 }

@@ -7,22 +7,22 @@ use std::time::SystemTime;
 
 /// A file as it is now.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub(super) struct FileIdentity {
+pub(crate) struct FileIdentity {
     path: PathBuf,
     /// Device and inode, where there are such: another file of this name and size may be as new to the clock.
-    place: (u64, u64),
+    inode: (u64, u64),
     size: u64,
     modified: Option<SystemTime>,
 }
 
 impl FileIdentity {
-    pub(super) fn of(path: &Path) -> Result<Self, Error> {
+    pub(crate) fn of(path: &Path) -> Result<Self, Error> {
         let describe =
             |error: std::io::Error| Error::invalid(format!("{}: {error}", path.display()));
         let metadata = path.metadata().map_err(describe)?;
         Ok(Self {
             path: path.canonicalize().map_err(describe)?,
-            place: place(&metadata),
+            inode: inode(&metadata),
             size: metadata.len(),
             modified: metadata.modified().ok(),
         })
@@ -30,13 +30,13 @@ impl FileIdentity {
 }
 
 #[cfg(unix)]
-fn place(metadata: &Metadata) -> (u64, u64) {
+fn inode(metadata: &Metadata) -> (u64, u64) {
     use std::os::unix::fs::MetadataExt;
     (metadata.dev(), metadata.ino())
 }
 
 #[cfg(not(unix))]
-fn place(_: &Metadata) -> (u64, u64) {
+fn inode(_: &Metadata) -> (u64, u64) {
     (0, 0)
 }
 

@@ -21,8 +21,13 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 pub mod device;
-#[cfg(any(feature = "ggml", feature = "onnx", feature = "openvino"))]
-mod file_identity;
+#[cfg(any(
+    feature = "ggml",
+    feature = "onnx",
+    feature = "openvino",
+    target_os = "linux"
+))]
+pub(crate) mod file_identity;
 #[cfg(feature = "ggml")]
 pub mod ggml;
 pub mod language;

@@ -4,6 +4,8 @@ use super::Gguf;
 
 /// How many tokens llama.cpp computes at once, unless an option says otherwise.
 const TOKENS_AT_ONCE: u64 = 512;
+/// More layers than this has no model.
+const MOST_LAYERS: u64 = 100_000;
 /// Size of a key's or value's element, an `f16`.
 const CACHED: u64 = 2;
 /// Size of an activation's element, an `f32`.
@@ -37,6 +39,9 @@ impl Gguf {
             return Some(CachedElements::default());
         }
         let layers = self.architecture_number("block_count")?;
+        if layers > MOST_LAYERS {
+            return None;
+        }
         let heads = self.per_layer("attention.head_count", layers)?;
         let kv_heads = self
             .per_layer("attention.head_count_kv", layers)
@@ -186,6 +191,12 @@ mod tests {
         assert_eq!(Gguf::default().compute_buffer_size(1), None);
         let recurrent = [("block_count", 4), ("embedding_length", 64)];
         assert_eq!(Gguf::of_numbers(&recurrent).kv_cache_size(1), None);
+        let hostile = [
+            ("block_count", 1 << 61),
+            ("embedding_length", 64),
+            ("attention.head_count", 8),
+        ];
+        assert_eq!(Gguf::of_numbers(&hostile).kv_cache_size(1), None);
         let no_heads = [recurrent[0], recurrent[1], ("attention.head_count", 0)];
         assert_eq!(Gguf::of_numbers(&no_heads).kv_cache_size(1), None);
     }

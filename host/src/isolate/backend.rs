@@ -5,6 +5,7 @@ use super::message::Load;
 use super::supervisor::Supervisor;
 use super::{Isolation, NamedModels};
 use crate::Error;
+use crate::backend::file_identity::FileIdentity;
 use crate::backend::{Backend, Device, Encoding, Graph, LoadRequest, Source, Target};
 use crate::external_data::external_data;
 use crate::gguf::Part;
@@ -12,7 +13,6 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 /// What a model of bytes is called in messages.
 const OF_BYTES: &str = "the program's own";
@@ -27,7 +27,7 @@ pub struct Isolated {
 /// What makes two models one. Options do not: a backend has a model in memory once, whatever they are.
 #[derive(PartialEq, Eq, Hash)]
 struct Model {
-    files: Vec<(PathBuf, u64, Option<SystemTime>)>,
+    files: Vec<FileIdentity>,
     target: Target,
 }
 
@@ -43,13 +43,7 @@ impl Isolated {
 
     /// What starts the workers of these files.
     fn supervisor(&self, paths: &[PathBuf], target: Target) -> Result<Arc<Supervisor>, Error> {
-        let files = paths.iter().map(|path| {
-            let describe =
-                |error: std::io::Error| Error::invalid(format!("{}: {error}", path.display()));
-            let metadata = path.metadata().map_err(describe)?;
-            let canonical = path.canonicalize().map_err(describe)?;
-            Ok((canonical, metadata.len(), metadata.modified().ok()))
-        });
+        let files = paths.iter().map(|path| FileIdentity::of(path));
         let model = Model {
             files: files.collect::<Result<_, Error>>()?,
             target,

@@ -132,7 +132,7 @@ impl Calling {
             let runs = running.as_ref().is_some_and(|call| call.number == number);
             drop(running);
             if runs {
-                worker.end("its computation went on after its time was over");
+                worker.give_up("its computation went on after its time was over");
             }
         };
         let thread = thread::Builder::new().name("worker-ender".into());

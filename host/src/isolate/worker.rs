@@ -222,22 +222,27 @@ impl Worker {
         }
     }
 
-    /// Ends the process, for this reason: nobody wants what it does, and it does not end by itself.
-    pub(super) fn end(&self, reason: &str) {
-        let message = format!(
-            "the worker process of model `{}` was ended, since {reason}. Load the model again, which starts another one",
-            self.model
-        );
-        let is_first = self.death.set(Error::new(ErrorCode::RuntimeError, message));
-        if is_first.is_ok() {
+    /// Ends the process, since a call goes on for ever.
+    pub(super) fn give_up(&self, reason: &str) {
+        if self.end(reason) {
             tracing::warn!(
                 "the worker process of model `{}` is ended, since {reason}",
                 self.model
             );
             lock(&self.deaths).push(Instant::now());
         }
+    }
+
+    /// Ends the process, for this reason, which those are told who wait for it. Whether it had not ended before.
+    pub(super) fn end(&self, reason: &str) -> bool {
+        let message = format!(
+            "the worker process of model `{}` was ended, since {reason}. Load the model again, which starts another one",
+            self.model
+        );
+        let is_first = self.death.set(Error::new(ErrorCode::RuntimeError, message));
         // It may have ended by itself.
         let _ = lock(&self.child).kill();
+        is_first.is_ok()
     }
 
     /// What to tell after a stream has failed with `error`. The process has ended, or is ended now: it is in

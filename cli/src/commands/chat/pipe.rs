@@ -1,7 +1,7 @@
 //! A conversation in a pipe: whoever has read enough of it ends it quietly.
 
 use anyhow::Context;
-use llm_wasi_host::runner::Runner;
+use llm_wasi_host::runner::{LAST_WAIT, Runner};
 use std::io::{ErrorKind, Write};
 use std::pin::Pin;
 use std::process::exit;
@@ -15,12 +15,15 @@ const BUFFER: usize = 4096;
 /// Runs the conversation. Gives its exit code.
 pub(super) fn converse(runner: &Runner, component: &[u8]) -> anyhow::Result<i32> {
     let stdout = AsyncStdoutStream::new(BUFFER, Stdout);
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()
-        .context("the asynchronous runtime does not start")?
-        .block_on(runner.run_with_streams(component, wasmtime_wasi::cli::stdin(), stdout))
+        .context("the asynchronous runtime does not start")?;
+    let stdin = wasmtime_wasi::cli::stdin();
+    let ended = runtime.block_on(runner.run_with_streams(component, stdin, stdout));
+    runtime.shutdown_timeout(LAST_WAIT);
+    ended
 }
 
 /// Standard output, on the runtime's own thread: there is nothing else to do while it is written.

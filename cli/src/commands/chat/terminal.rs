@@ -8,7 +8,7 @@ use crate::progress;
 use crate::text::plain;
 use anyhow::Context;
 use llm_wasi_host::Monitor;
-use llm_wasi_host::runner::Runner;
+use llm_wasi_host::runner::{LAST_WAIT, Runner};
 use rustyline::error::ReadlineError;
 use rustyline::{Config, DefaultEditor};
 use std::io::{ErrorKind, Write};
@@ -41,29 +41,31 @@ pub(super) fn converse(
     let editor = DefaultEditor::with_config(config)?;
     let name = plain(name);
     show(format!("{name}: /help lists the commands, Ctrl-D ends\n").as_bytes())?;
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()
-        .context("the asynchronous runtime does not start")?
-        .block_on(async {
-            #[cfg(unix)]
-            tokio::spawn(tidy.on_signals());
-            let (input, stdin) = tokio::io::duplex(PIPE);
-            let (stdout, output) = tokio::io::duplex(PIPE);
-            let terminal = Terminal {
-                input,
-                output,
-                monitor,
-            };
-            let terminal = tokio::spawn(terminal.run(editor));
-            let stdin = AsyncStdinStream::new(stdin);
-            let stdout = AsyncStdoutStream::new(PIPE, stdout);
-            let code = runner.run_with_streams(component, stdin, stdout).await;
-            // The guest's end of the pipe is closed now, which ends the terminal as well.
-            terminal.await??;
-            code
-        })
+        .context("the asynchronous runtime does not start")?;
+    let ended = runtime.block_on(async {
+        #[cfg(unix)]
+        tokio::spawn(tidy.on_signals());
+        let (input, stdin) = tokio::io::duplex(PIPE);
+        let (stdout, output) = tokio::io::duplex(PIPE);
+        let terminal = Terminal {
+            input,
+            output,
+            monitor,
+        };
+        let terminal = tokio::spawn(terminal.run(editor));
+        let stdin = AsyncStdinStream::new(stdin);
+        let stdout = AsyncStdoutStream::new(PIPE, stdout);
+        let code = runner.run_with_streams(component, stdin, stdout).await;
+        // The guest's end of the pipe is closed now, which ends the terminal as well.
+        terminal.await??;
+        code
+    });
+    runtime.shutdown_timeout(LAST_WAIT);
+    ended
 }
 
 struct Terminal {

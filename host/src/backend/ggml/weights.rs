@@ -28,7 +28,7 @@ pub(super) struct Weights {
     pub(super) model: LlamaModel,
     /// What it keeps of each token.
     pub(super) cached: CachedElements,
-    held: Held,
+    file: ModelFile,
     placement: Placement,
     /// The mapped files.
     mapped: Mapped,
@@ -52,10 +52,10 @@ pub(super) struct Loader {
     loaded: Mutex<HashMap<Request, Arc<Mutex<Weak<Loaded>>>>>,
 }
 
-/// What makes two ways to hold a file the same.
+/// A model's file, and how it is held in memory.
 #[derive(Clone, PartialEq, Eq, Hash)]
-struct Held {
-    file: FileIdentity,
+struct ModelFile {
+    identity: FileIdentity,
     use_mmap: bool,
     use_mlock: bool,
 }
@@ -63,7 +63,7 @@ struct Held {
 /// What makes two loads the same, without a look into the file.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Request {
-    held: Held,
+    file: ModelFile,
     target: Target,
     n_gpu_layers: i32,
     main_gpu: i32,
@@ -162,8 +162,8 @@ impl Origin {
     /// The model for these options; shared with everyone who has the same.
     pub(super) fn load(&self, options: &Options) -> Result<Arc<Loaded>, Error> {
         let request = Request {
-            held: Held {
-                file: FileIdentity::of(&self.path)?,
+            file: ModelFile {
+                identity: FileIdentity::of(&self.path)?,
                 use_mmap: options.use_mmap,
                 use_mlock: options.use_mlock,
             },
@@ -183,16 +183,16 @@ impl Origin {
         }
         let (header, size, files) = headers(&self.path)?;
         let placement = Placement::choose(options, self.target, &header, size)?;
-        let loaded = match self.loader.find(&request.held, &placement) {
+        let loaded = match self.loader.find(&request.file, &placement) {
             Some(loaded) => loaded,
             None => Arc::new(Loaded {
                 weights: Arc::new(Weights {
                     // Before llama.cpp reads them.
                     mapped: Mapped::open(&files, options.use_mmap)?,
-                    model: self.read(&request.held, &placement, size)?,
+                    model: self.read(&request.file, &placement, size)?,
                     // No more is known of models without attention, which keep nothing.
                     cached: header.cached_elements().unwrap_or_default(),
-                    held: request.held,
+                    file: request.file,
                     placement,
                     _temporary: self.temporary.clone(),
                 }),
@@ -205,12 +205,17 @@ impl Origin {
         Ok(loaded)
     }
 
-    fn read(&self, held: &Held, placement: &Placement, size: u64) -> Result<LlamaModel, Error> {
+    fn read(
+        &self,
+        file: &ModelFile,
+        placement: &Placement,
+        size: u64,
+    ) -> Result<LlamaModel, Error> {
         let backend = llama_backend()?;
         let monitor = self.monitor.clone();
         let params = LlamaModelParams::default()
-            .with_use_mmap(held.use_mmap)
-            .with_use_mlock(held.use_mlock)
+            .with_use_mmap(file.use_mmap)
+            .with_use_mlock(file.use_mlock)
             .with_progress_callback(move |part| {
                 let done = f64::from(part.clamp(0.0, 1.0)) * THOUSANDTHS as f64;
                 monitor.report(Activity::Load, done as u64, THOUSANDTHS);
@@ -243,12 +248,12 @@ impl Origin {
 
 impl Loader {
     /// A model of this file in this place, which another request may have led to.
-    fn find(&self, held: &Held, placement: &Placement) -> Option<Arc<Loaded>> {
+    fn find(&self, file: &ModelFile, placement: &Placement) -> Option<Arc<Loaded>> {
         lock(&self.loaded)
             .values()
             // One that is locked is being loaded, or asked for at this moment.
             .filter_map(|place| place.try_lock().ok()?.upgrade())
-            .find(|loaded| loaded.weights.held == *held && loaded.weights.placement == *placement)
+            .find(|loaded| loaded.weights.file == *file && loaded.weights.placement == *placement)
     }
 }
 

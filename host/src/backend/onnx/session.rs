@@ -244,18 +244,15 @@ impl Infer for Run {
         guard(TITLE, || {
             let mut session = session.lock().unwrap_or_else(PoisonError::into_inner);
             let model = self.0.clone();
+            // For those who have the session next, even after a panic.
+            let _stopped = Stopped { run, cancel };
             let outputs = cancel.during(
                 move || model.run.stop(),
                 || {
                     let outputs = session.run_with_options(values, run.options());
                     outputs.map_err(failed)
                 },
-            );
-            if cancel.is_cancelled() {
-                // For those who have the session next.
-                run.go_on().map_err(failed)?;
-            }
-            let outputs = outputs?;
+            )?;
             // In the order of the ports that were asked for.
             let outputs: Vec<_> = outputs.values().collect();
             let mut outputs = outputs.iter();
@@ -273,6 +270,20 @@ impl Infer for Run {
             });
             done(&views.collect::<Result<Vec<_>, Error>>()?)
         })
+    }
+}
+
+/// Lets others compute after a computation that may have been stopped.
+struct Stopped<'a> {
+    run: &'a Stoppable,
+    cancel: &'a Cancel,
+}
+
+impl Drop for Stopped<'_> {
+    fn drop(&mut self) {
+        if self.cancel.is_cancelled() {
+            self.run.go_on();
+        }
     }
 }
 

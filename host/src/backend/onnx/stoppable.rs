@@ -36,7 +36,9 @@ impl Stoppable {
     }
 
     /// Lets the next inference compute.
-    pub(super) fn go_on(&self) -> ort::Result<()> {
-        self.0.unterminate()
+    pub(super) fn go_on(&self) {
+        if let Err(error) = self.0.unterminate() {
+            tracing::warn!("inferences stay ended: {error}");
+        }
     }
 }

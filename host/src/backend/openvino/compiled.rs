@@ -9,12 +9,12 @@ use crate::backend::tensors::guard;
 use crate::backend::tensors::options::Options;
 use crate::{Error, ErrorCode, Tensor};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 /// A model in memory, compiled for a device.
 pub(super) struct Compiled {
     pub(super) signature: Arc<Signature>,
-    model: Mutex<super::sys::Compiled>,
+    model: super::sys::Compiled,
 }
 
 /// What computes with a model. Several compute beside each other.
@@ -83,29 +83,25 @@ impl Compiled {
         let signature = Signature::new(compiled.inputs()?, compiled.outputs()?)?;
         Ok(Self {
             signature: Arc::new(signature),
-            model: Mutex::new(compiled),
+            model: compiled,
         })
-    }
-
-    fn model(&self) -> MutexGuard<'_, super::sys::Compiled> {
-        self.model.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Run {
     pub(super) fn new(model: Arc<Compiled>) -> Result<Self, Error> {
-        let request = model.model().request()?;
+        let request = model.model.request()?;
         Ok(Self { request, model })
     }
 }
 
 impl Infer for Run {
     fn input_alias(&self, name: &str) -> Option<String> {
-        self.model.model().input_name(name)
+        self.model.model.input_name(name)
     }
 
     fn output_alias(&self, name: &str) -> Option<String> {
-        self.model.model().output_name(name)
+        self.model.model.output_name(name)
     }
 
     fn infer(

@@ -70,6 +70,9 @@ owned!(ConstPort, ov_output_const_port_t, ov_output_const_port_free);
 unsafe impl Send for Core {}
 // SAFETY: as above.
 unsafe impl Send for Compiled {}
+// SAFETY: what a shared one is asked for, its ports and new requests, are functions of the library that change nothing
+// in it, and it guards what they have in common.
+unsafe impl Sync for Compiled {}
 // SAFETY: as above.
 unsafe impl Send for RequestHandle {}
 // SAFETY: what others than its one `Request` do with it is to cancel, which the library allows at any time.
