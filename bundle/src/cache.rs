@@ -1,13 +1,13 @@
 //! Unpacked models. A model's folder is called by what is in it, so bundles with the same model share it.
 //!
 //! It is filled elsewhere (`.part/DIGEST`) and moved to its place when it is whole. Who fills one holds its
-//! lock, an empty file in `.locks`. `.known` remembers which bundles have been checked to their last byte.
+//! lock, an empty file in `.locks`. `.whole` remembers which bundles have been checked to their last byte.
 
 use crate::digest::{Digest, PIECE, Sum};
 use crate::error::Error;
 use crate::index::{Model, ModelFile};
 use crate::known::{self, Identity, Known};
-use crate::read::{Bundle, Located, Progress};
+use crate::read::{Bundle, Located, Progress, Whole};
 use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::num::NonZeroU64;
@@ -15,9 +15,9 @@ use std::path::{Path, PathBuf};
 
 const PART: &str = ".part";
 const LOCKS: &str = ".locks";
-const KNOWN: &str = ".known";
-/// The record of a model's folder.
-const RECORD: &str = "checked.json";
+const WHOLE: &str = ".whole";
+/// The record of a model's folder; no file of a model has such a name.
+const RECORD: &str = ".checked.json";
 /// What file systems that share content between files share at least.
 const BLOCK: NonZeroU64 = NonZeroU64::new(4096).unwrap();
 
@@ -78,7 +78,7 @@ impl Cache {
     /// # Errors
     /// If that cannot be written: the bundle will be checked again.
     pub fn remember(&self, seen: &Seen) -> io::Result<()> {
-        std::fs::create_dir_all(self.folder.join(KNOWN))?;
+        std::fs::create_dir_all(self.folder.join(WHOLE))?;
         match &seen.now {
             Some(now) => known::write(&seen.record, now),
             None => Ok(()),
@@ -88,7 +88,7 @@ impl Cache {
     fn record_of(&self, path: &Path) -> PathBuf {
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
         let name = Digest::of(path.as_os_str().as_encoded_bytes());
-        self.folder.join(KNOWN).join(format!("{name}.json"))
+        self.folder.join(WHOLE).join(format!("{name}.json"))
     }
 
     /// The files of a model, which are unpacked if they are not there. Those that are there count as what they
@@ -243,12 +243,15 @@ fn fill(
             .open(&path)
             .map_err(failed)?;
         let mut at = 0;
+        let mut whole = Whole::new(model, file);
         for part in bundle.parts_of(model, file) {
-            if !share(bundle, &part, &target, at, progress)? {
-                copy(bundle, &part, &target, at, progress)?;
+            if !share(bundle, &part, &mut whole, &target, at, progress)? {
+                copy(bundle, &part, &mut whole, &target, at, progress)?;
             }
             at += part.blob.size;
         }
+        // By this digest every bundle finds the file, those that somebody has signed too.
+        whole.check()?;
         target.sync_all().map_err(failed)?;
         record.push(Known {
             sha256: file.sha256.clone(),
@@ -262,6 +265,7 @@ fn fill(
 fn copy(
     bundle: &mut Bundle<File>,
     part: &Located,
+    whole: &mut Whole<'_>,
     mut target: &File,
     at: u64,
     progress: &mut Progress<'_>,
@@ -269,7 +273,7 @@ fn copy(
     target
         .seek(SeekFrom::Start(at))
         .map_err(|error| Error::io("an unpacked file cannot be written", error))?;
-    bundle.pass(part, progress, |piece| target.write_all(piece))
+    bundle.pass(part, whole, progress, |piece| target.write_all(piece))
 }
 
 /// Lets the file system use the bundle's blocks in the file as well, where it can: it takes neither time nor
@@ -277,6 +281,7 @@ fn copy(
 fn share(
     bundle: &Bundle<File>,
     part: &Located,
+    whole: &mut Whole<'_>,
     mut target: &File,
     at: u64,
     progress: &mut Progress<'_>,
@@ -312,6 +317,7 @@ fn share(
                 0 => return io::Result::Ok(sum.finish()),
                 n => {
                     sum.add(&piece[..n]);
+                    whole.add(&piece[..n]);
                     progress(n as u64);
                 }
             }

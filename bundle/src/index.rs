@@ -56,7 +56,7 @@ pub struct ModelFile {
     pub name: String,
     /// Bytes of all parts.
     pub size: u64,
-    /// The digest of the whole file.
+    /// The digest of the whole file, which is not only what is said of it: unpacked files are found by it.
     pub sha256: Digest,
     /// The pieces in which the file is kept.
     pub parts: Vec<Blob>,
@@ -161,6 +161,15 @@ impl Index {
                     return wrong(format!(
                         "gives the file {} {} bytes and its parts {size}",
                         file.name, file.size
+                    ));
+                }
+                // Of several parts together only reading them tells.
+                if let [part] = file.parts.as_slice()
+                    && part.sha256 != file.sha256
+                {
+                    return wrong(format!(
+                        "gives the file {} the sha256 {} and its only part {}",
+                        file.name, file.sha256, part.sha256
                     ));
                 }
                 total = total.saturating_add(size);

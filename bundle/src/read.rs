@@ -174,7 +174,7 @@ impl<R: Read + Seek> Bundle<R> {
     /// Writes a file of a model.
     ///
     /// # Errors
-    /// If a part is not the one that the index names, when what it is has been written already.
+    /// If a part or the file is not the one that the index names, when what it is has been written already.
     pub fn copy(
         &mut self,
         model: &Model,
@@ -182,13 +182,14 @@ impl<R: Read + Seek> Bundle<R> {
         to: &mut dyn Write,
         progress: &mut Progress<'_>,
     ) -> Result<(), Error> {
+        let mut whole = Whole::new(model, file);
         for part in self.parts_of(model, file) {
-            self.pass(&part, progress, |piece| to.write_all(piece))?;
+            self.pass(&part, &mut whole, progress, |piece| to.write_all(piece))?;
         }
-        Ok(())
+        whole.check()
     }
 
-    /// Checks the digests of the component and of every part.
+    /// Checks the digests of the component, of every part and of every file.
     ///
     /// # Errors
     /// If one is not what the index says.
@@ -200,7 +201,7 @@ impl<R: Read + Seek> Bundle<R> {
         Ok(())
     }
 
-    /// Checks the digests of a model's parts.
+    /// Checks the digests of a model's files and their parts.
     ///
     /// # Errors
     /// If one is not what the index says.
@@ -210,9 +211,11 @@ impl<R: Read + Seek> Bundle<R> {
         progress: &mut Progress<'_>,
     ) -> Result<(), Error> {
         for file in &model.files {
+            let mut whole = Whole::new(model, file);
             for part in self.parts_of(model, file) {
-                self.pass(&part, progress, |_| Ok(()))?;
+                self.pass(&part, &mut whole, progress, |_| Ok(()))?;
             }
+            whole.check()?;
         }
         Ok(())
     }
@@ -238,6 +241,7 @@ impl<R: Read + Seek> Bundle<R> {
     pub(crate) fn pass(
         &mut self,
         part: &Located,
+        whole: &mut Whole<'_>,
         progress: &mut Progress<'_>,
         mut piece_to: impl FnMut(&[u8]) -> std::io::Result<()>,
     ) -> Result<(), Error> {
@@ -253,6 +257,7 @@ impl<R: Read + Seek> Bundle<R> {
                 .read_exact(&mut piece[..most])
                 .map_err(unreadable)?;
             sum.add(&piece[..most]);
+            whole.add(&piece[..most]);
             piece_to(&piece[..most])
                 .map_err(|error| Error::io(format!("cannot write {}", part.what), error))?;
             left -= most as u64;
@@ -275,6 +280,38 @@ impl Located {
         match *found == self.blob.sha256 {
             true => Ok(()),
             false => Err(damaged(&self.what, found, &self.blob.sha256)),
+        }
+    }
+}
+
+/// The digest of a file whose parts are read in their order.
+pub(crate) struct Whole<'a> {
+    model: &'a Model,
+    file: &'a ModelFile,
+    /// None for a file of one part, which has the same digest.
+    sum: Option<Sum>,
+}
+
+impl<'a> Whole<'a> {
+    pub(crate) fn new(model: &'a Model, file: &'a ModelFile) -> Self {
+        let sum = (file.parts.len() > 1).then(Sum::default);
+        Self { model, file, sum }
+    }
+
+    pub(crate) fn add(&mut self, piece: &[u8]) {
+        if let Some(sum) = &mut self.sum {
+            sum.add(piece);
+        }
+    }
+
+    pub(crate) fn check(self) -> Result<(), Error> {
+        let Self { model, file, sum } = self;
+        match sum.map(Sum::finish) {
+            Some(found) if found != file.sha256 => {
+                let what = format!("the file {} of the model `{}`", file.name, model.name);
+                Err(damaged(&what, &found, &file.sha256))
+            }
+            _ => Ok(()),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 mod support;
 
-use llm_wasi_bundle::{Bundle, Cache, Unpacked};
+use llm_wasi_bundle::{Bundle, Cache, Digest, Unpacked};
 use std::fs;
 use std::path::{Path, PathBuf};
 use support::{bundle, contents, write};
@@ -96,7 +96,7 @@ fn files_that_changed_are_unpacked_again() {
     let again = folder.unpack(false);
     assert!(!again.now && !again.repaired);
     // So is one whose record is gone.
-    fs::remove_file(files[0].with_file_name("checked.json")).unwrap();
+    fs::remove_file(files[0].with_file_name(".checked.json")).unwrap();
     let again = folder.unpack(false);
     assert!(!again.now && !again.repaired);
     assert_good(&folder.unpack(false));
@@ -180,4 +180,66 @@ fn a_bundle_is_known_until_it_changes() {
     let file = fs::File::options().write(true).open(&path).unwrap();
     file.set_modified(modified).unwrap();
     assert_eq!(cache.look(&path, &open(&path)).is_known(), !cfg!(unix));
+}
+
+/// Unpacked files are found by what the index says of them, so whoever says so must be right: another bundle, perhaps
+/// one that is signed, would get them.
+#[test]
+fn no_bundle_unpacks_what_another_one_takes_for_its_own() {
+    let honest = contents()[1].files[0].1.clone();
+    let mut others = contents();
+    others[1].files[0].1.reverse();
+    for part_size in [64, 4096] {
+        let folder = Folder::new();
+        let forged = forge(
+            &write(&others, part_size, None).expect("a bundle"),
+            &others[1].files[0].1,
+            &honest,
+        );
+        fs::write(folder.bundle(), forged).expect("a bundle");
+        let refused = match Bundle::open(&folder.bundle()) {
+            // Of one part, the index itself tells.
+            Err(error) => error.to_string(),
+            Ok(bundle) => {
+                let mut bundle = bundle.expect("a bundle");
+                let model = bundle.index().models[1].clone();
+                let file = &model.files[0];
+                let mut copied = Vec::new();
+                assert!(bundle.copy(&model, file, &mut copied, &mut |_| {}).is_err());
+                assert!(bundle.verify(&mut |_| {}).is_err());
+                folder
+                    .cache()
+                    .unpack(&mut bundle, &model, false, &mut || {}, &mut |_| {})
+                    .expect_err("it is refused")
+                    .to_string()
+            }
+        };
+        assert!(refused.contains("classifier.xml"), "{refused}");
+        fs::write(folder.bundle(), bundle()).expect("a bundle");
+        let unpacked = folder.unpack(false);
+        assert!(unpacked.now && !unpacked.repaired);
+        assert_good(&unpacked);
+    }
+}
+
+/// A bundle that says of the file with these bytes that it is another one.
+fn forge(bundle: &[u8], bytes: &[u8], claimed: &[u8]) -> Vec<u8> {
+    let text = |bytes: &[u8]| Digest::of(bytes).to_string();
+    let find = |within: &[u8], what: &[u8]| {
+        within
+            .windows(what.len())
+            .position(|window| window == what)
+            .expect("it is there")
+    };
+    let start = find(bundle, b"\n{\"version\"") + 1;
+    let mut index = serde_json::Deserializer::from_slice(&bundle[start..]).into_iter();
+    let _: serde_json::Value = index.next().expect("an index").expect("it parses");
+    let end = start + index.byte_offset();
+    let json = String::from_utf8(bundle[start..end].to_vec()).expect("it is text");
+    // The file's comes before those of its parts.
+    let json = json.replacen(&text(bytes), &text(claimed), 1);
+    let mut forged = bundle.to_vec();
+    forged[start..end].copy_from_slice(json.as_bytes());
+    forged[start - 65..start - 1].copy_from_slice(text(json.as_bytes()).as_bytes());
+    forged
 }
