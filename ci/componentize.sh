@@ -148,6 +148,15 @@ cell() {
   printf '%s' "${text//$'\n'/ }"
 }
 
+# A name on a line of its own: lines that begin with these are commands to GitHub, whoever writes them.
+shown() {
+  local text=${1//[$'\n\r']/ }
+  case $text in
+  [[:space:]]* | ::* | '##['*) text=./$text ;;
+  esac
+  printf '%s' "$text"
+}
+
 adapted=0
 refused=0
 rows=()
@@ -175,7 +184,7 @@ for module in "${modules[@]}"; do
   if [ $status = 0 ]; then
     adapted=$((adapted + 1))
     message=${verdict#ok: }
-    printf '%s: %s\n' "$module" "$message"
+    printf '%s: %s\n' "$(shown "$module")" "$message"
     rows+=("| $(cell "$module") | ✅ | $(cell "$message") | $(cell "$component") | $(wc -c <"$component") |")
   else
     refused=$((refused + 1))

@@ -11,7 +11,10 @@ mod models;
 mod output;
 mod progress;
 mod serving;
+#[cfg(unix)]
+mod signals;
 mod text;
+mod unfinished;
 mod wasmedge;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -91,6 +94,8 @@ fn main() -> ExitCode {
     };
     use_color(cli.color);
     log(cli.verbose, &cli.command);
+    #[cfg(unix)]
+    signals::ignore_file_size();
     let result = match cli.command {
         Command::Adapter(opts) => opts.run(),
         Command::Componentize(opts) => opts.run(),

@@ -2,11 +2,11 @@
 
 use crate::failure::Failure;
 use crate::text::write_out;
+use crate::unfinished::Unfinished;
 use clap::Args;
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use tempfile::NamedTempFile;
 
 /// Where a module or component goes.
 #[derive(Args)]
@@ -95,7 +95,8 @@ fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 /// Replaces a file in one step: whoever looks at it sees the old content or the new. Nothing happens to it
 /// if this is dropped before.
 pub(crate) struct Replacement {
-    file: NamedTempFile,
+    file: Unfinished,
+    folder: PathBuf,
     path: PathBuf,
     /// Those of the file that is replaced.
     permissions: Option<Permissions>,
@@ -108,7 +109,10 @@ impl Replacement {
             return Ok(None);
         }
         // A link stays a link, and what it points to is replaced.
-        let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+        let path = match std::fs::canonicalize(path) {
+            Ok(path) => path,
+            Err(_) => end_of_links(path),
+        };
         let there = OpenOptions::new().write(true).open(&path);
         let permissions = match there {
             Ok(file) => match existing(&file)? {
@@ -123,19 +127,12 @@ impl Replacement {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
         };
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".llm-wasi-");
-        if let Some(usual) = usual_permissions() {
-            builder.permissions(usual);
-        }
+        let folder = folder.to_path_buf();
         // Says what is wrong with the folder, if anything is.
-        std::fs::metadata(folder)?;
-        // The error would name the temporary file, which nobody knows.
-        let file = builder
-            .tempfile_in(folder)
-            .map_err(|error| std::io::Error::from(error.kind()))?;
+        std::fs::metadata(&folder)?;
         Ok(Some(Replacement {
-            file,
+            file: Unfinished::create(&folder)?,
+            folder,
             path,
             permissions,
         }))
@@ -143,17 +140,33 @@ impl Replacement {
 
     /// What becomes the file.
     pub(crate) fn file(&mut self) -> &mut File {
-        self.file.as_file_mut()
+        self.file.file_mut()
     }
 
     /// Gives it its place.
     pub(crate) fn finish(self) -> std::io::Result<()> {
         if let Some(permissions) = self.permissions {
-            self.file.as_file().set_permissions(permissions)?;
+            self.file.file().set_permissions(permissions)?;
         }
-        self.file.persist(&self.path)?;
-        Ok(())
+        self.file.finish(&self.folder, &self.path)
     }
+}
+
+/// Where links lead, if there is nothing at their end.
+fn end_of_links(path: &Path) -> PathBuf {
+    /// As many as systems follow.
+    const MOST: usize = 40;
+    let mut path = path.to_path_buf();
+    for _ in 0..MOST {
+        let Ok(target) = std::fs::read_link(&path) else {
+            break;
+        };
+        path = match path.parent() {
+            Some(folder) => folder.join(target),
+            None => target,
+        };
+    }
+    path
 }
 
 enum Existing {
@@ -168,16 +181,4 @@ fn existing(file: &File) -> std::io::Result<Existing> {
     } else {
         Existing::Special
     })
-}
-
-/// What a new file gets; the system takes the umask away. Temporary files are private otherwise.
-#[cfg(unix)]
-fn usual_permissions() -> Option<Permissions> {
-    use std::os::unix::fs::PermissionsExt;
-    Some(Permissions::from_mode(0o666))
-}
-
-#[cfg(not(unix))]
-fn usual_permissions() -> Option<Permissions> {
-    None
 }

@@ -40,6 +40,8 @@ mod preload;
 mod registry;
 pub mod runner;
 mod scheduling;
+#[cfg(any(feature = "ggml", target_os = "linux"))]
+mod scratch;
 mod stdout;
 mod tensor;
 #[cfg(feature = "test-support")]

@@ -10,6 +10,7 @@ use crate::failure::Failure;
 use llm_wasi_bundle::sign::TrustedKey;
 use llm_wasi_bundle::{Bundle, Error};
 use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 /// Opens a bundle; nothing if the file is something else. With keys, one of them has to have signed it.
@@ -44,6 +45,9 @@ pub(crate) fn failure(path: &Path, error: Error) -> Failure {
     }
 }
 
+/// More bytes than a file of a key has.
+const LONGEST_KEY: u64 = 64 << 10;
+
 /// A key of `--trusted-key`: a file, or the key itself.
 pub(crate) fn trusted_key(text: &str) -> Result<TrustedKey, String> {
     let told = |error: Error| match error.expected {
@@ -56,6 +60,10 @@ pub(crate) fn trusted_key(text: &str) -> Result<TrustedKey, String> {
             .parse()
             .map_err(|error| format!("there is no file of this name, and {}", told(error)));
     }
-    let key = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+    // A key has a line or two, and the file may be one without an end.
+    let mut key = String::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(LONGEST_KEY).read_to_string(&mut key))
+        .map_err(|error| error.to_string())?;
     key.parse().map_err(told)
 }

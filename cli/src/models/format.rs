@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use crate::models::name::Name;
+use crate::models::onnx;
 use llm_wasi_host::backend::Encoding;
 use llm_wasi_host::gguf::{Gguf, Part};
 use std::fs::File;
@@ -92,6 +93,9 @@ impl Format {
         for (index, file) in files.iter().enumerate() {
             let start = start_of(file).map_err(|error| Wrong::new(&error))?;
             self.check_start(index, &start)?;
+            if self == Format::Onnx {
+                onnx::check_whole(file).map_err(|error| Wrong::new(&error))?;
+            }
             if self == Format::Gguf {
                 let header = Gguf::open(file).map_err(|error| Wrong::new(&error))?;
                 check_part(&header, index, files.len())?;

@@ -19,6 +19,7 @@ pub(crate) mod import;
 pub(crate) mod manifest;
 pub(crate) mod meter;
 pub(crate) mod name;
+mod onnx;
 pub(crate) mod plan;
 pub(crate) mod source;
 pub(crate) mod store;

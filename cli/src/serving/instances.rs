@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 use tokio::io::AsyncWrite;
-use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use wasmtime_wasi::cli::AsyncStdoutStream;
 
 /// Under this name an instance finds its number.
@@ -30,33 +30,45 @@ pub(crate) fn run(
         .enable_all()
         .build()
         .context("the asynchronous runtime does not start")?;
-    let places = Arc::new(Semaphore::new(parallel.min(count) as usize));
-    let instances: Vec<_> = (0..count)
-        .map(|number| {
-            let (runner, program, places) = (runner.clone(), program.clone(), places.clone());
-            runtime.spawn(async move {
-                // It is never closed.
-                let _place = places.acquire().await?;
-                one(&runner, &program, number).await
-            })
-        })
-        .collect();
-    let mut first = Ok(0);
-    for (number, instance) in instances.into_iter().enumerate() {
-        let result = runtime
-            .block_on(instance)
-            .context("the host has failed")
-            .flatten()
-            .with_context(|| format!("instance {number}"));
-        match result {
-            Ok(0) => {}
-            result if matches!(first, Ok(0)) => first = result,
-            Ok(code) => tracing::warn!("instance {number} has ended with {code}"),
+    let places = parallel.min(count) as usize;
+    let mut first: Option<(u32, Result<i32>)> = None;
+    let mut running = JoinSet::new();
+    let mut numbers = 0..count;
+    loop {
+        while running.len() < places
+            && let Some(number) = numbers.next()
+        {
+            let (runner, program) = (runner.clone(), program.clone());
+            let instance = async move { (number, one(&runner, &program, number).await) };
+            running.spawn_on(instance, runtime.handle());
+        }
+        let Some(ended) = runtime.block_on(running.join_next()) else {
+            break;
+        };
+        let (number, result) = ended.context("the host has failed")?;
+        if matches!(result, Ok(0)) {
+            continue;
+        }
+        let result = result.with_context(|| format!("instance {number}"));
+        let (other_number, other) = match &mut first {
+            None => {
+                first = Some((number, result));
+                continue;
+            }
+            // What is given is that of the lowest number, whichever has ended first.
+            Some((first, given)) if number < *first => (
+                std::mem::replace(first, number),
+                std::mem::replace(given, result),
+            ),
+            Some(_) => (number, result),
+        };
+        match other {
+            Ok(code) => tracing::warn!("instance {other_number} has ended with {code}"),
             Err(error) => tracing::warn!("{error:#}"),
         }
     }
     runtime.shutdown_timeout(LAST_WAIT);
-    first
+    first.map_or(Ok(0), |(_, result)| result)
 }
 
 async fn one(runner: &Runner, program: &Program, number: u32) -> Result<i32> {

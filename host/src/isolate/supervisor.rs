@@ -4,6 +4,7 @@ use super::Isolation;
 use super::message::{BUILD, Hello};
 use super::worker::{Deaths, Worker};
 use crate::backend::Target;
+use crate::scratch::ScratchFolder;
 use crate::{Error, ErrorCode};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -113,10 +114,7 @@ impl Supervisor {
 
     fn start(&self) -> Result<Worker, Error> {
         let scratch = if self.scratch {
-            let folder = tempfile::Builder::new()
-                .prefix("llm-wasi-worker-")
-                .tempdir();
-            Some(folder.map_err(|error| {
+            Some(ScratchFolder::new().map_err(|error| {
                 Error::new(
                     ErrorCode::RuntimeError,
                     format!(
@@ -137,7 +135,7 @@ impl Supervisor {
                 .iter()
                 .map(|path| path.as_path().into())
                 .collect(),
-            scratch: scratch.as_ref().map(|folder| folder.path().into()),
+            scratch: scratch.as_deref().map(Into::into),
             memory: self.isolation.memory,
             strict: self.isolation.strict,
         };

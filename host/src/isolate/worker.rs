@@ -6,18 +6,19 @@ use super::stream::{Channel, send_with};
 use super::{Isolation, environment, frame};
 use crate::figures::Figure;
 use crate::metrics::{CountedWorker, SchedulerGauges};
+use crate::scratch::ScratchFolder;
 use crate::{Error, ErrorCode, Metrics};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Child, Command as Program, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, Once, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
 
 /// How long a worker may take until it is in its sandbox. Drivers of GPUs need seconds.
 const START: Duration = Duration::from_secs(60);
@@ -44,7 +45,7 @@ pub(super) struct Worker {
     figures: Arc<Told>,
     _counted: CountedWorker,
     /// Goes after the process.
-    _scratch: Option<TempDir>,
+    _scratch: Option<ScratchFolder>,
 }
 
 /// What a worker has told of its work.
@@ -85,7 +86,7 @@ impl Worker {
         isolation: &Isolation,
         model: &str,
         hello: &Hello,
-        scratch: Option<TempDir>,
+        scratch: Option<ScratchFolder>,
         deaths: Deaths,
     ) -> Result<Self, Error> {
         let failed = |error: io::Error| cannot_start(isolation, model, &error.to_string());
@@ -101,7 +102,7 @@ impl Worker {
                 tracing::level_filters::LevelFilter::current().to_string(),
             )
             .envs(environment::of_worker(std::env::vars_os()))
-            .envs(scratch.as_ref().map(|folder| ("TMPDIR", folder.path())))
+            .envs(scratch.as_ref().map(|folder| ("TMPDIR", folder as &Path)))
             // Ctrl-C is for the host, which decides what it means.
             .process_group(0)
             .stdin(Stdio::from(OwnedFd::from(theirs)))

@@ -32,14 +32,13 @@ use super::{
     Backend, Device, Encoding, ExecutionContext, Graph, LanguageModel, LoadRequest, Source,
 };
 use crate::gguf::{Gguf, Part};
+use crate::scratch::ScratchFile;
 use crate::{Error, ErrorCode};
 use context::Context;
 use llama_cpp_2::llama_backend::LlamaBackend;
 use options::Options;
-use std::io::Write;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
-use tempfile::TempPath;
 use weights::{Loaded, Loader, Origin};
 
 /// The one llama.cpp of the process; its first use starts it.
@@ -206,7 +205,7 @@ fn first_part(paths: Vec<PathBuf>) -> Result<PathBuf, Error> {
 
 /// Writes the model that a guest passed to a file, since llama.cpp loads files only. A second builder
 /// holds options.
-fn write_model(builders: Vec<Vec<u8>>, options: &mut Options) -> Result<TempPath, Error> {
+fn write_model(builders: Vec<Vec<u8>>, options: &mut Options) -> Result<ScratchFile, Error> {
     let mut builders = builders.into_iter();
     let model = builders.next().unwrap_or_default();
     if let Some(json) = builders.next() {
@@ -222,15 +221,7 @@ fn write_model(builders: Vec<Vec<u8>>, options: &mut Options) -> Result<TempPath
     }
     Gguf::read(std::io::Cursor::new(&model), model.len() as u64)
         .map_err(|error| Error::invalid(error.to_string()))?;
-    let write = || {
-        let mut file = tempfile::Builder::new()
-            .prefix("llm-wasi-")
-            .suffix(".gguf")
-            .tempfile()?;
-        file.write_all(&model)?;
-        Ok(file.into_temp_path())
-    };
-    write().map_err(|error: std::io::Error| {
+    ScratchFile::new(".gguf", &model).map_err(|error| {
         Error::new(
             ErrorCode::RuntimeError,
             format!(

@@ -11,6 +11,7 @@ use crate::backend::file_identity::FileIdentity;
 use crate::figures::Figure;
 use crate::gguf::{CachedElements, Gguf, Part};
 use crate::metrics::Metrics;
+use crate::scratch::ScratchFile;
 use crate::{Activity, Error, Monitor, Scheduling};
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::model::params::LlamaModelParams;
@@ -18,7 +19,6 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use tempfile::TempPath;
 
 /// What [`Activity::Load`] counts to.
 const THOUSANDTHS: u64 = 1000;
@@ -33,7 +33,7 @@ pub(super) struct Weights {
     /// The mapped files.
     mapped: Mapped,
     /// The file, if it is ours: it must outlive the mapping on platforms that lock mapped files.
-    _temporary: Option<Arc<TempPath>>,
+    _temporary: Option<Arc<ScratchFile>>,
 }
 
 /// A model in memory, and what computes with it.
@@ -77,7 +77,7 @@ pub(super) struct Origin {
     /// The model's only or first file.
     pub(super) path: PathBuf,
     /// The same, if it is ours.
-    pub(super) temporary: Option<Arc<TempPath>>,
+    pub(super) temporary: Option<Arc<ScratchFile>>,
     pub(super) target: Target,
     pub(super) monitor: Monitor,
     /// Whose graph it is.
