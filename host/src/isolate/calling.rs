@@ -1,7 +1,7 @@
 //! The call of a context that waits for its worker, and how it is ended early.
 //!
 //! An interrupt of the context's monitor is passed on to the worker. Libraries look for one between their operations,
-//! and some never do: a worker in which nobody else computes is ended, if the call goes on even so.
+//! and some never do: if a call may be endless, and goes on even so, its worker is ended.
 
 use super::worker::Worker;
 use crate::Monitor;

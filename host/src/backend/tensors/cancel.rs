@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Stops what is being done.
-type Stop<'a> = dyn Fn() + Send + Sync + 'a;
+type Stop = Box<dyn Fn() + Send + Sync>;
 
 /// Ends computations of one context.
 #[derive(Default)]
@@ -19,7 +19,7 @@ pub(in crate::backend) struct Cancel {
     runs: AtomicBool,
     /// Whether it is to end.
     cancelled: AtomicBool,
-    stop: Mutex<Option<Arc<Stop<'static>>>>,
+    stop: Mutex<Option<Stop>>,
 }
 
 impl Cancel {
@@ -63,8 +63,7 @@ impl Cancel {
         self.cancelled.load(Ordering::SeqCst)
     }
 
-    /// Calls `function`, which ends early when `stop` is called. That happens on another thread, during `function` only
-    /// and perhaps more than once.
+    /// Calls `function`, which ends early when `stop` is called: on another thread, and during `function` only.
     pub(in crate::backend) fn during<V>(
         &self,
         stop: impl Fn() + Send + Sync + 'static,
@@ -75,7 +74,7 @@ impl Cancel {
             if self.is_cancelled() {
                 return Err(Monitor::interrupted());
             }
-            *place = Some(Arc::new(stop));
+            *place = Some(Box::new(stop));
         }
         // Nobody stops what is not there any more, even after a panic.
         let _end = End(self);
@@ -96,7 +95,7 @@ impl Cancel {
         let _ = self.monitor.check();
     }
 
-    fn stop(&self) -> MutexGuard<'_, Option<Arc<Stop<'static>>>> {
+    fn stop(&self) -> MutexGuard<'_, Option<Stop>> {
         self.stop.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
