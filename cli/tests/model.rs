@@ -286,6 +286,11 @@ fn a_name_stands_where_a_path_can() {
         assert!(output.stdout.starts_with(&expected), "{told}");
     }
 
+    // A folder is no model, and not in the way of one.
+    folder.write("big/notes", "about the model");
+    let output = chat(&folder, "default:GGML:CPU:big");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+
     // What is there is a path.
     folder.write("tiny", "no model");
     let output = chat(&folder, "default:GGML:CPU:tiny");

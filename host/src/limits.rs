@@ -89,7 +89,10 @@ const NAMES: [(&str, &str); 14] = [
     ("graphs", "models that a guest holds at once"),
     ("contexts", "contexts that a guest holds at once"),
     ("tensor", "bytes of one tensor"),
-    ("tensors", "bytes of all tensors that a guest holds at once"),
+    (
+        "tensors",
+        "bytes of all tensors that a guest holds at once, besides the inputs and outputs of its contexts",
+    ),
     (
         "name",
         "bytes of the name of a model, an input or an output",

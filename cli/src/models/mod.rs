@@ -91,7 +91,14 @@ fn locate_file(path: &Path) -> Result<Located, Failure> {
 /// The files of the stored model that `text` names. Nothing if `text` is the path of something that is
 /// there, or if no model is called so.
 pub(crate) fn resolve(text: &str) -> Result<Option<Vec<PathBuf>>, Failure> {
-    if Path::new(text).exists() {
+    let path = Path::new(text);
+    // A folder is a model if it holds one; any other may stand in the way of a name.
+    let holds_model = || {
+        ["model.onnx", "model.xml"]
+            .iter()
+            .any(|file| path.join(file).is_file())
+    };
+    if path.exists() && (!path.is_dir() || holds_model()) {
         return Ok(None);
     }
     let Ok(name) = text.parse::<Name>() else {
