@@ -188,6 +188,18 @@ impl NnView<'_> {
         Ok(self.table.push(ExtensionError(error))?)
     }
 
+    /// The same result, whose failure is a resource of the guest.
+    pub(crate) fn extension_result<V>(
+        &mut self,
+        operation: &str,
+        result: Result<V, Error>,
+    ) -> wasmtime::Result<Result<V, Resource<ExtensionError>>> {
+        Ok(match result {
+            Ok(value) => Ok(value),
+            Err(error) => Err(self.extension_error(operation, error)?),
+        })
+    }
+
     pub(crate) fn extension_graph(
         &mut self,
         operation: &str,
@@ -211,10 +223,7 @@ impl NnView<'_> {
             Ok(context) => function(context),
             Err(error) => Err(error),
         };
-        Ok(match result {
-            Ok(value) => Ok(value),
-            Err(error) => Err(self.extension_error(operation, error)?),
-        })
+        self.extension_result(operation, result)
     }
 
     pub(crate) fn read(

@@ -129,10 +129,7 @@ fn add_set_input<T: Send + 'static>(
                     }
                     Err(error) => Err(error),
                 };
-                let set: Outcome<()> = match set {
-                    Ok(()) => Ok(()),
-                    Err(error) => Err(view.extension_error("set-input", error)?),
-                };
+                let set: Outcome<()> = view.extension_result("set-input", set)?;
                 Ok((set,))
             })
         },
@@ -157,10 +154,8 @@ fn add_compute<T: Send + 'static>(
                 Box::new(async move {
                     let mut view = get(store.data_mut());
                     let held = &mut view.table.get_mut(&context)?.context;
-                    let computed: Outcome<()> = match held.compute(steps).await {
-                        Ok(()) => Ok(()),
-                        Err(error) => Err(view.extension_error(operation, error)?),
-                    };
+                    let computed = held.compute(steps).await;
+                    let computed: Outcome<()> = view.extension_result(operation, computed)?;
                     Ok((computed,))
                 })
             },
@@ -236,10 +231,8 @@ fn add_language_model<T: Send + 'static>(
                 let tokens = of_model(graph, text.len(), move |model| {
                     model.tokenize(&text, special)
                 });
-                let tokens: Outcome<Vec<u32>> = match tokens.await {
-                    Ok(tokens) => Ok(tokens),
-                    Err(error) => Err(view.extension_error("tokenize", error)?),
-                };
+                let tokens = tokens.await;
+                let tokens: Outcome<Vec<u32>> = view.extension_result("tokenize", tokens)?;
                 Ok((tokens,))
             })
         },
@@ -253,10 +246,8 @@ fn add_language_model<T: Send + 'static>(
                 let graph = view.table.get(&graph)?.graph.clone();
                 let bytes = size_of_val(&tokens[..]);
                 let text = of_model(graph, bytes, move |model| model.detokenize(&tokens));
-                let text: Outcome<Vec<u8>> = match text.await {
-                    Ok(text) => Ok(text),
-                    Err(error) => Err(view.extension_error("detokenize", error)?),
-                };
+                let text = text.await;
+                let text: Outcome<Vec<u8>> = view.extension_result("detokenize", text)?;
                 Ok((text,))
             })
         },
@@ -303,10 +294,8 @@ fn add_language_context<T: Send + 'static>(
                 let held = &mut view.table.get_mut(&context)?.context;
                 let length =
                     held.call_slow(|context| calls::language_context(context)?.context_length());
-                let length: Outcome<u32> = match length.await {
-                    Ok(length) => Ok(length),
-                    Err(error) => Err(view.extension_error("context-length", error)?),
-                };
+                let length = length.await;
+                let length: Outcome<u32> = view.extension_result("context-length", length)?;
                 Ok((length,))
             })
         },
@@ -380,10 +369,8 @@ where
                     function,
                 } = call(parameters);
                 let held = &mut view.table.get_mut(&context)?.context;
-                let result: Outcome<V> = match held.call(bytes, function).await {
-                    Ok(value) => Ok(value),
-                    Err(error) => Err(view.extension_error(operation, error)?),
-                };
+                let result = held.call(bytes, function).await;
+                let result: Outcome<V> = view.extension_result(operation, result)?;
                 Ok((result,))
             })
         },

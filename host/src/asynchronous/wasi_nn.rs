@@ -138,10 +138,7 @@ fn add_slots<T: Send + 'static>(linker: &mut Linker<T>, get: Get<T>) -> wasmtime
                     }
                     Err(error) => Err(error),
                 };
-                let set: Outcome<()> = match set {
-                    Ok(()) => Ok(()),
-                    Err(error) => Err(view.wasi_error("set-input", error)?),
-                };
+                let set: Outcome<()> = view.wasi_outcome("set-input", set)?;
                 Ok((set,))
             })
         },
@@ -152,10 +149,8 @@ fn add_slots<T: Send + 'static>(linker: &mut Linker<T>, get: Get<T>) -> wasmtime
             Box::new(async move {
                 let mut view = get(store.data_mut());
                 let held = &mut view.table.get_mut(&context)?.context;
-                let computed: Outcome<()> = match held.compute(Steps::All).await {
-                    Ok(()) => Ok(()),
-                    Err(error) => Err(view.wasi_error("compute", error)?),
-                };
+                let computed = held.compute(Steps::All).await;
+                let computed: Outcome<()> = view.wasi_outcome("compute", computed)?;
                 Ok((computed,))
             })
         },

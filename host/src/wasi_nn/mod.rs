@@ -130,6 +130,18 @@ impl NnView<'_> {
         })
     }
 
+    /// The same result, whose failure is a resource of the guest.
+    pub(crate) fn wasi_outcome<V>(
+        &mut self,
+        operation: &str,
+        result: Result<V, Error>,
+    ) -> wasmtime::Result<Result<V, Resource<ErrorResource>>> {
+        Ok(match result {
+            Ok(value) => Ok(value),
+            Err(error) => Err(self.wasi_error(operation, error)?),
+        })
+    }
+
     pub(crate) fn wasi_error(
         &mut self,
         operation: &str,

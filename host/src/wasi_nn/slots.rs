@@ -38,10 +38,7 @@ impl NnView<'_> {
             Ok(context) => function(context),
             Err(error) => Err(error),
         };
-        Ok(match result {
-            Ok(value) => Ok(value),
-            Err(error) => Err(self.wasi_error(operation, error)?),
-        })
+        self.wasi_outcome(operation, result)
     }
 }
 
