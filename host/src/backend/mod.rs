@@ -30,6 +30,8 @@ pub mod device;
 pub(crate) mod file_identity;
 #[cfg(feature = "ggml")]
 pub mod ggml;
+#[cfg(any(feature = "ggml", feature = "onnx", feature = "openvino"))]
+mod in_use;
 pub mod language;
 #[cfg(feature = "onnx")]
 pub mod onnx;

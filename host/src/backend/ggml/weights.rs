@@ -8,6 +8,7 @@ use super::session::Settings;
 use super::{llama_backend, log};
 use crate::backend::Target;
 use crate::backend::file_identity::FileIdentity;
+use crate::backend::in_use::InUse;
 use crate::figures::Figure;
 use crate::gguf::{CachedElements, Gguf, Part};
 use crate::metrics::Metrics;
@@ -15,10 +16,9 @@ use crate::scratch::ScratchFile;
 use crate::{Activity, Error, Monitor, Scheduling};
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::model::params::LlamaModelParams;
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// What [`Activity::Load`] counts to.
 const THOUSANDTHS: u64 = 1000;
@@ -46,11 +46,7 @@ pub(super) struct Loaded {
 
 /// The models in use, by what was asked for.
 #[derive(Default)]
-pub(super) struct Loader {
-    /// Each with a lock of its own: it is held while loading, so that two guests that ask for one model at
-    /// once load it once, and no other one waits for it.
-    loaded: Mutex<HashMap<Request, Arc<Mutex<Weak<Loaded>>>>>,
-}
+pub(super) struct Loader(InUse<Request, Loaded>);
 
 /// A model's file, and how it is held in memory.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -172,18 +168,19 @@ impl Origin {
             main_gpu: options.main_gpu,
             split_mode: options.split_mode,
         };
-        let place = {
-            let mut known = lock(&self.loader.loaded);
-            known.retain(|_, place| is_in_use(place));
-            known.entry(request.clone()).or_default().clone()
-        };
-        let mut place = lock(&place);
-        if let Some(loaded) = place.upgrade() {
-            return Ok(loaded);
-        }
+        self.loader
+            .0
+            .get_or_load(request.clone(), || self.load_or_find(request, options))
+    }
+
+    /// The same, if nobody has asked for it in the same way: another way may have led to it.
+    fn load_or_find(&self, request: Request, options: &Options) -> Result<Arc<Loaded>, Error> {
         let (header, size, files) = headers(&self.path)?;
         let placement = Placement::choose(options, self.target, &header, size)?;
-        let loaded = match self.loader.find(&request.file, &placement) {
+        let found = self.loader.0.find(|loaded| {
+            loaded.weights.file == request.file && loaded.weights.placement == placement
+        });
+        Ok(match found {
             Some(loaded) => loaded,
             None => Arc::new(Loaded {
                 weights: Arc::new(Weights {
@@ -200,9 +197,7 @@ impl Origin {
                 scheduling: self.scheduling,
                 metrics: self.metrics.clone(),
             }),
-        };
-        *place = Arc::downgrade(&loaded);
-        Ok(loaded)
+        })
     }
 
     fn read(
@@ -244,26 +239,6 @@ impl Origin {
         );
         Ok(model)
     }
-}
-
-impl Loader {
-    /// A model of this file in this place, which another request may have led to.
-    fn find(&self, file: &ModelFile, placement: &Placement) -> Option<Arc<Loaded>> {
-        lock(&self.loaded)
-            .values()
-            // One that is locked is being loaded, or asked for at this moment.
-            .filter_map(|place| place.try_lock().ok()?.upgrade())
-            .find(|loaded| loaded.weights.file == *file && loaded.weights.placement == *placement)
-    }
-}
-
-/// Whether a model is loaded, or somebody is about to load it.
-fn is_in_use(place: &Arc<Mutex<Weak<Loaded>>>) -> bool {
-    Arc::strong_count(place) > 1 || lock(place).strong_count() > 0
-}
-
-fn lock<V>(mutex: &Mutex<V>) -> MutexGuard<'_, V> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Checks the headers of all files of a model. Gives the first one, the files' size together, and the files.

@@ -4,16 +4,12 @@ use super::options::Options;
 use crate::Error;
 use crate::backend::Target;
 use crate::backend::file_identity::FileIdentity;
-use std::collections::HashMap;
+use crate::backend::in_use::InUse;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::Arc;
 
 /// The models in use, by what was asked for.
-pub(in crate::backend) struct Models<M> {
-    /// Each with a lock of its own: it is held while loading, so that two guests that ask for one model at once load it
-    /// once, and no other one waits for it.
-    loaded: Mutex<HashMap<Request, Arc<Mutex<Weak<M>>>>>,
-}
+pub(in crate::backend) struct Models<M>(InUse<Request, M>);
 
 /// What makes two loads the same.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -25,9 +21,7 @@ struct Request {
 
 impl<M> Default for Models<M> {
     fn default() -> Self {
-        Self {
-            loaded: Mutex::default(),
-        }
+        Self(InUse::default())
     }
 }
 
@@ -48,26 +42,8 @@ impl<M> Models<M> {
             target,
             options,
         };
-        let place = {
-            let mut loaded = lock(&self.loaded);
-            loaded.retain(|_, place| {
-                // One that somebody else has is being loaded.
-                Arc::strong_count(place) > 1 || lock(place).strong_count() > 0
-            });
-            loaded.entry(request).or_default().clone()
-        };
-        let mut place = lock(&place);
-        if let Some(model) = place.upgrade() {
-            return Ok(model);
-        }
-        let model = Arc::new(load()?);
-        *place = Arc::downgrade(&model);
-        Ok(model)
+        self.0.get_or_load(request, || load().map(Arc::new))
     }
-}
-
-fn lock<V>(mutex: &Mutex<V>) -> MutexGuard<'_, V> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
