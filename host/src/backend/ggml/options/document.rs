@@ -24,8 +24,8 @@ const ACCEPTED: &str = "
 ## Accepted without effect
 
 WasmEdge knows these. Most have no meaning here: they belong to llama.cpp's server, its benchmarks and other tools, or
-name files and addresses, which a guest may not choose. These have one that this host cannot give them, since its binding of
-llama.cpp does not: `attention-type`, `check-tensors`, `cpu-moe`, `load-mode`, `n-cpu-moe`, `numa`, `tensor-split`. The first use of
+name files and addresses, which a guest may not choose. These have one in llama.cpp that this host does not give
+them: `attention-type`, `check-tensors`, `cpu-moe`, `load-mode`, `n-cpu-moe`, `numa`, `tensor-split`. The first use of
 each is logged.
 
 ";
