@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use llm_wasi_host::runner::{LAST_WAIT, Program, Runner};
+use std::collections::HashMap;
 use std::io::Write;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -33,19 +34,26 @@ pub(crate) fn run(
     let places = parallel.min(count) as usize;
     let mut first: Option<(u32, Result<i32>)> = None;
     let mut running = JoinSet::new();
+    let mut number_of = HashMap::new();
     let mut numbers = 0..count;
     loop {
         while running.len() < places
             && let Some(number) = numbers.next()
         {
             let (runner, program) = (runner.clone(), program.clone());
-            let instance = async move { (number, one(&runner, &program, number).await) };
-            running.spawn_on(instance, runtime.handle());
+            let instance = async move { one(&runner, &program, number).await };
+            let task = running.spawn_on(instance, runtime.handle());
+            number_of.insert(task.id(), number);
         }
-        let Some(ended) = runtime.block_on(running.join_next()) else {
+        let Some(ended) = runtime.block_on(running.join_next_with_id()) else {
             break;
         };
-        let (number, result) = ended.context("the host has failed")?;
+        // A panic is the failure of one as well.
+        let (task, result) = match ended {
+            Ok((task, result)) => (task, result),
+            Err(error) => (error.id(), Err(error).context("the host has failed")),
+        };
+        let number = number_of.remove(&task).unwrap_or_default();
         if matches!(result, Ok(0)) {
             continue;
         }
