@@ -48,7 +48,14 @@ fn number(reader: &mut impl Read) -> Result<u64, Error> {
     let mut number = 0;
     for shift in (0..64).step_by(7) {
         let mut byte = [0];
-        reader.read_exact(&mut byte)?;
+        reader
+            .read_exact(&mut byte)
+            .map_err(|error| match error.kind() {
+                ErrorKind::UnexpectedEof => {
+                    wrong("the file is cut: it ends in a number".to_string())
+                }
+                _ => error,
+            })?;
         number |= u64::from(byte[0] & 0x7f) << shift;
         if byte[0] < 0x80 {
             return Ok(number);
@@ -83,6 +90,8 @@ mod tests {
             .filter(|end| check(&model[..*end]).is_ok())
             .collect();
         assert!(whole.len() <= 5, "{whole:?}");
+        let in_number = check(&[0x08, 0x80]).unwrap_err().to_string();
+        assert!(in_number.contains("ends in a number"), "{in_number}");
         let mut other = model.clone();
         other.extend([0x0b, 1]);
         assert!(
