@@ -6,6 +6,9 @@ use std::{fs, thread};
 /// Longer than the ten seconds for which Tokio keeps threads without work.
 const SOON: Duration = Duration::from_secs(20);
 
+/// Among how many rounds there must be one after which there is as much as before it.
+const ROUNDS: u32 = 5;
+
 /// Memory, descriptors and threads at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Held {
@@ -43,6 +46,21 @@ impl Held {
             descriptors: count("/proc/self/fd") - 1,
             threads: count("/proc/self/task"),
         }
+    }
+
+    /// Runs rounds until one ends with as much as there was before it, as [`check_soon`](Self::check_soon) tells it, and fails
+    /// if none does. A leak grows in each; what the allocator keeps goes up and down, more so on a busy machine.
+    pub fn check_rounds(percent: u64, mut round: impl FnMut()) -> Result<(), String> {
+        let mut result = Ok(());
+        for _ in 0..ROUNDS {
+            let first = Self::now();
+            round();
+            result = Self::check_soon(first, percent);
+            if result.is_ok() {
+                break;
+            }
+        }
+        result
     }
 
     /// As [`check`](Self::check) of what is held soon: calls that were dropped end on threads of their own, and threads without
