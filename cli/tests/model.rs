@@ -22,6 +22,7 @@ fn help() {
             &["model", "add", "--help"],
             &["model", "list", "--help"],
             &["model", "info", "--help"],
+            &["model", "verify", "--help"],
             &["model", "remove", "--help"],
         ],
     );
@@ -44,6 +45,7 @@ fn a_model_from_its_arrival_to_its_end() {
         &[
             &["model", "list"],
             &["model", "list", "--json"],
+            &["model", "verify"],
             &["model", "add", "tiny.gguf"],
             &["model", "add", "tiny.gguf"],
             &["model", "add", "other.gguf", "--name", "tiny"],
@@ -60,6 +62,8 @@ fn a_model_from_its_arrival_to_its_end() {
             &["model", "info", "orientation"],
             &["model", "info", "ir/model.xml"],
             &["model", "info", "tiny", "--template"],
+            &["model", "verify"],
+            &["model", "verify", "big", "tiny", "--json"],
             &["model", "remove", "tiny", "orientatoin"],
             &["model", "remove", "tiny", "orientation"],
             &["model", "list"],
@@ -183,6 +187,7 @@ fn bad_sources_and_names() {
             &["model", "info", "tiny.gguf", "--ctx-size", "0"],
             &["model", "remove"],
             &["model", "remove", "nobody"],
+            &["model", "verify", "nobody"],
             &["model", "list"],
         ],
     );
@@ -201,6 +206,7 @@ fn damaged_entries_do_not_hide_the_others() {
         "escapes",
         "renamed",
         "no-file",
+        "rotten",
     ] {
         folder.succeed(&["model", "add", "tiny.gguf", "--name", name]);
     }
@@ -216,6 +222,9 @@ fn damaged_entries_do_not_hide_the_others() {
     replace("escapes", "\"escapes.gguf\"", "\"../good/good.gguf\"");
     replace("renamed", "\"name\": \"renamed\"", "\"name\": \"good\"");
     fs::remove_file(folder.path("models/no-file/no-file.gguf")).expect("removed");
+    let mut rotten = tiny();
+    *rotten.last_mut().expect("a byte") ^= 1;
+    folder.write("models/rotten/rotten.gguf", rotten);
     fs::copy(CHAT, folder.path(CHAT_HERE)).expect("the program");
     // Not ours.
     folder.write("models/notes.txt", "");
@@ -226,6 +235,8 @@ fn damaged_entries_do_not_hide_the_others() {
         &[
             &["model", "list"],
             &["model", "list", "--json"],
+            &["model", "verify"],
+            &["model", "verify", "good", "rotten", "--json"],
             &["model", "info", "bad-json"],
             &["model", "add", "tiny.gguf", "--name", "short"],
             &["run", "--nn-preload", "default:GGML:CPU:no-file", CHAT_HERE],
@@ -238,6 +249,7 @@ fn damaged_entries_do_not_hide_the_others() {
         "escapes",
         "renamed",
         "no-file",
+        "rotten",
     ] {
         folder.succeed(&["model", "remove", name]);
     }

@@ -11,6 +11,7 @@
 //! 7. [`differences`] lists where the two may differ.
 //! 8. [`process`] says what this process holds: memory, descriptors, threads.
 
+mod allocator;
 pub mod backend;
 pub mod calls;
 pub mod differences;

@@ -1,19 +1,22 @@
 //! What this process holds, as Linux tells it.
 
+use crate::allocator::allocated;
 use std::time::{Duration, Instant};
-use std::{fs, thread};
+use std::{fmt, fs, thread};
 
 /// Longer than the ten seconds for which Tokio keeps threads without work.
 const SOON: Duration = Duration::from_secs(20);
 
-/// Among how many rounds there must be one after which there is as much as before it.
-const ROUNDS: u32 = 5;
+/// How many percent more memory may be in use. The allocator keeps some of what was given back, now more and now less.
+const KEPT: u64 = 25;
 
 /// Memory, descriptors and threads at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Held {
     /// Memory in use, in KiB.
     pub resident: u64,
+    /// What the allocator has given out, in bytes, where it tells.
+    pub allocated: Option<u64>,
     /// Open files.
     pub descriptors: usize,
     /// Threads.
@@ -42,25 +45,11 @@ impl Held {
         };
         Held {
             resident,
+            allocated: allocated(),
             // Less the one with which they are counted.
             descriptors: count("/proc/self/fd") - 1,
             threads: count("/proc/self/task"),
         }
-    }
-
-    /// Runs rounds until one ends with as much as there was before it, as [`check_soon`](Self::check_soon) tells it, and fails
-    /// if none does. A leak grows in each; what the allocator keeps goes up and down, more so on a busy machine.
-    pub fn check_rounds(percent: u64, mut round: impl FnMut()) -> Result<(), String> {
-        let mut result = Ok(());
-        for _ in 0..ROUNDS {
-            let first = Self::now();
-            round();
-            result = Self::check_soon(first, percent);
-            if result.is_ok() {
-                break;
-            }
-        }
-        result
     }
 
     /// As [`check`](Self::check) of what is held soon: calls that were dropped end on threads of their own, and threads without
@@ -76,12 +65,19 @@ impl Held {
         }
     }
 
-    /// Fails if there is more of anything than at `first`, but for `percent` of the memory.
+    /// Fails if there is more of anything than at `first`, but for `percent` of what is allocated.
     pub fn check(self, first: Held, percent: u64) -> Result<(), String> {
-        let limit = first.resident + first.resident * percent / 100;
-        if self.resident > limit {
+        let more = |then: u64, percent: u64| then.saturating_add(then / 100 * percent);
+        if let (Some(now), Some(then)) = (self.allocated, first.allocated)
+            && now > more(then, percent)
+        {
             return Err(format!(
-                "expected at most {limit} KiB, {percent} % more than {}, found {}",
+                "expected at most {percent} % more than {then} bytes allocated, found {now}"
+            ));
+        }
+        if self.resident > more(first.resident, KEPT) {
+            return Err(format!(
+                "expected at most {KEPT} % more than {} KiB in use, found {}",
                 first.resident, self.resident
             ));
         }
@@ -97,6 +93,24 @@ impl Held {
     }
 }
 
+impl fmt::Display for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Held {
+            resident,
+            descriptors,
+            threads,
+            ..
+        } = self;
+        if let Some(allocated) = self.allocated {
+            write!(f, "{allocated:>9} bytes allocated, ")?;
+        }
+        write!(
+            f,
+            "{resident:>7} KiB in use, {descriptors:>3} descriptors, {threads:>3} threads"
+        )
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,21 +119,25 @@ mod tests {
     fn more_than_before_is_told() {
         let first = Held {
             resident: 1000,
+            allocated: Some(1000),
             descriptors: 5,
             threads: 2,
         };
-        let with = |resident, descriptors, threads| {
+        let with = |allocated, resident, descriptors, threads| {
             Held {
                 resident,
+                allocated,
                 descriptors,
                 threads,
             }
             .check(first, 2)
         };
-        with(1020, 5, 2).unwrap();
-        with(900, 4, 1).unwrap();
-        assert!(with(1021, 5, 2).is_err());
-        assert!(with(1000, 6, 2).unwrap_err().contains("descriptors"));
-        assert!(with(1000, 5, 3).unwrap_err().contains("threads"));
+        with(Some(1020), 1250, 5, 2).unwrap();
+        with(Some(900), 900, 4, 1).unwrap();
+        with(None, 1000, 5, 2).unwrap();
+        assert!(with(Some(1021), 1000, 5, 2).unwrap_err().contains("bytes"));
+        assert!(with(Some(1000), 1251, 5, 2).unwrap_err().contains("KiB"));
+        assert!(with(None, 1000, 6, 2).unwrap_err().contains("descriptors"));
+        assert!(with(None, 1000, 5, 3).unwrap_err().contains("threads"));
     }
 }

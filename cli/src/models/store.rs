@@ -60,6 +60,25 @@ impl Store {
         Ok(names)
     }
 
+    /// These names, if the store has a model of each, be it damaged or unfinished.
+    pub(crate) fn known(&self, names: &[String]) -> Result<Vec<Name>, Failure> {
+        let stored = self.names()?;
+        let find = |text: &String| {
+            let name = stored.iter().find(|name| name.as_str() == text);
+            name.cloned().ok_or_else(|| {
+                let what = format!("no model is called `{}`", text.escape_debug());
+                unknown(what, text, &stored)
+            })
+        };
+        names.iter().map(find).collect()
+    }
+
+    /// The models of these names, also damaged and unfinished ones.
+    pub(crate) fn entries(&self, names: &[String]) -> Result<Vec<Entry>, Failure> {
+        let names = self.known(names)?;
+        names.into_iter().map(|name| self.entry(name)).collect()
+    }
+
     /// The names of the models that are there.
     pub(crate) fn finished(&self) -> Result<Vec<Name>, Failure> {
         let mut names = folders(&self.folder)?;

@@ -8,8 +8,8 @@ use llm_wasi_tests::extended;
 use llm_wasi_tests::machine::{Machine, Outcome};
 use llm_wasi_tests::process::Held;
 
-/// How many percent more memory there may be: what the allocator keeps varies.
-const PERCENT: u64 = 5;
+/// How many percent more may be allocated: threads keep some of what they gave back.
+const PERCENT: u64 = 2;
 
 #[test]
 fn ten_thousand_programs_that_leak_every_handle() {
@@ -34,13 +34,12 @@ fn ten_thousand_programs_that_leak_every_handle() {
         for _ in 0..500 {
             leak();
         }
-        let round = || {
-            for _ in 0..5_000 {
-                leak();
-            }
-            assert_eq!((counters.graphs(), counters.contexts()), (0, 0));
-        };
-        Held::check_rounds(PERCENT, round).expect("as much as before");
+        let first = Held::now();
+        for _ in 0..5_000 {
+            leak();
+        }
+        assert_eq!((counters.graphs(), counters.contexts()), (0, 0));
+        Held::check_soon(first, PERCENT).expect("as much as before");
     }
 }
 
@@ -71,6 +70,9 @@ fn programs_that_leak_contexts_of_a_language_model() {
     for _ in 0..300 {
         leak();
     }
-    let round = || (0..300).for_each(|_| leak());
-    Held::check_rounds(PERCENT, round).expect("as much as before");
+    let first = Held::now();
+    for _ in 0..300 {
+        leak();
+    }
+    Held::check_soon(first, PERCENT).expect("as much as before");
 }

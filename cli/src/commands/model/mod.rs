@@ -4,6 +4,7 @@ mod add;
 mod info;
 mod list;
 mod remove;
+mod verify;
 
 use crate::failure::Failure;
 use clap::{Args, Subcommand};
@@ -32,6 +33,7 @@ enum Command {
     List(list::Opts),
     Info(info::Opts),
     Add(add::Opts),
+    Verify(verify::Opts),
     Remove(remove::Opts),
 }
 
@@ -41,6 +43,7 @@ impl Opts {
             Command::List(opts) => opts.run(),
             Command::Info(opts) => opts.run(),
             Command::Add(opts) => opts.run(),
+            Command::Verify(opts) => opts.run(),
             Command::Remove(opts) => opts.run(),
         }
     }

@@ -1,8 +1,7 @@
 //! `llm-wasi model remove`
 
 use crate::failure::Failure;
-use crate::models::name::Name;
-use crate::models::store::{Store, unknown};
+use crate::models::store::Store;
 use crate::text::note;
 use clap::Args;
 use std::process::ExitCode;
@@ -25,17 +24,8 @@ Examples:
 impl Opts {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         let store = Store::open()?;
-        let stored = store.names()?;
-        let find = |text: &String| -> Result<Name, Failure> {
-            let name = stored.iter().find(|name| name.as_str() == text);
-            name.cloned().ok_or_else(|| {
-                let what = format!("no model is called `{}`", text.escape_debug());
-                unknown(what, text, &stored)
-            })
-        };
         // All or none.
-        let names = self.names.iter().map(find).collect::<Result<Vec<_>, _>>()?;
-        for name in names {
+        for name in store.known(&self.names)? {
             if store.remove(&name)? {
                 note("removed", name.as_str());
             }
