@@ -24,7 +24,12 @@ impl Device {
         let devices = list_llama_ggml_backend_devices();
         let gpu = devices
             .into_iter()
-            .find(|device| device.device_type == LlamaBackendDeviceType::Gpu)
+            .find(|device| {
+                matches!(
+                    device.device_type,
+                    LlamaBackendDeviceType::Gpu | LlamaBackendDeviceType::IntegratedGpu
+                )
+            })
             .context(
                 "expected a GPU, found none: build with the cargo feature `vulkan`, `cuda` or `metal` and \
                  install the GPU's driver; `llm-wasi devices` shows what llama.cpp sees",

@@ -121,9 +121,25 @@ fn worker() {
     eprintln!("{}", llm_wasi_host::isolate::serve(&registry).unwrap_err());
 }
 
+/// What the processes that this one has started have mapped.
+#[cfg(target_os = "linux")]
+fn maps_of_children() -> Vec<String> {
+    let own = std::process::id().to_string();
+    let processes = std::fs::read_dir("/proc").unwrap().map(Result::unwrap);
+    processes
+        .filter_map(|process| {
+            let stat = std::fs::read_to_string(process.path().join("stat")).ok()?;
+            let (_, behind_name) = stat.rsplit_once(") ")?;
+            let parent = behind_name.split(' ').nth(1)?;
+            (parent == own).then(|| std::fs::read_to_string(process.path().join("maps")).unwrap())
+        })
+        .collect()
+}
+
+/// One test, since it looks at all processes that there are.
 #[cfg(target_os = "linux")]
 #[test]
-fn the_gpu_is_in_reach_of_a_model_in_a_process_of_its_own() {
+fn the_gpu_is_in_reach_of_a_model_in_a_process_of_its_own_that_is_for_it() {
     if !has_gpu() {
         return;
     }
@@ -137,15 +153,29 @@ fn the_gpu_is_in_reach_of_a_model_in_a_process_of_its_own() {
     let model = TinyModel::new();
     let registry = Registry::with_default_backends().isolate(isolation).build();
     // The target `Gpu` is never the CPU.
-    let graph = registry.load(
-        vec![model.to_gguf(), GREEDY.as_bytes().to_vec()],
-        Encoding::Ggml,
-        Target::Gpu,
-        None,
-    );
-    let graph = graph.unwrap_or_else(|error| panic!("{error}"));
-    let text = compute(&graph, "Hello").output(0).unwrap();
-    assert_eq!(*text, model.continuation(b'o', 60));
+    for target in [Target::Cpu, Target::Gpu] {
+        let graph = registry.load(
+            vec![model.to_gguf(), GREEDY.as_bytes().to_vec()],
+            Encoding::Ggml,
+            target,
+            None,
+        );
+        let graph = graph.unwrap_or_else(|error| panic!("{target}: {error}"));
+        let text = compute(&graph, "Hello").output(0).unwrap();
+        assert_eq!(*text, model.continuation(b'o', 60), "{target}");
+        // For the processor no driver starts: it would take memory of the GPU, and be open to the model.
+        let has_driver = |maps: &String| {
+            ["libvulkan.so", "libcuda.so"]
+                .iter()
+                .any(|library| maps.contains(library))
+        };
+        let maps = maps_of_children();
+        assert!(!maps.is_empty(), "{target}");
+        if cfg!(any(feature = "vulkan", feature = "cuda")) {
+            let any_has = maps.iter().any(has_driver);
+            assert_eq!(any_has, target == Target::Gpu, "{maps:?}");
+        }
+    }
 }
 
 #[test]
@@ -167,6 +197,24 @@ fn layers_are_where_the_target_and_the_option_put_them() {
         let expected = format!("offloaded {on_gpu}/3 layers to GPU");
         assert!(log.contains(&expected), "{target} {options}: {log}");
     }
+}
+
+/// Vulkan does not split rows, which stands here for whatever keeps a model from a GPU.
+#[cfg(feature = "vulkan")]
+#[test]
+fn auto_takes_the_processor_where_the_gpu_fails() {
+    if !has_gpu() {
+        return;
+    }
+    let model = TinyModel::new();
+    let options = r#"{"temp": 0, "threads": 1, "n-predict": 9, "split-mode": "row"}"#;
+    let text = compute(&load(&model, Target::Auto, options), "Hello").output(0);
+    assert_eq!(*text.unwrap(), model.continuation(b'o', 9));
+    let builders = vec![model.to_gguf(), options.as_bytes().to_vec()];
+    let registry = Registry::with_default_backends().build();
+    let loaded = registry.load(builders, Encoding::Ggml, Target::Gpu, None);
+    let error = loaded.map(drop).unwrap_err();
+    assert!(error.message.contains("split buffers"), "{error}");
 }
 
 #[test]

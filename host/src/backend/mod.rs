@@ -206,6 +206,14 @@ pub trait Backend: Send + Sync {
     /// error says how to install it.
     fn devices(&self) -> Result<Vec<Device>, Error>;
 
+    /// Loads the backend's library, and starts what of its devices a target takes, as far as that can be done before
+    /// there is a model. Gives whether a GPU may compute. A worker process calls it before it shuts itself in, since
+    /// drivers want more of the system as they start than later.
+    fn prepare(&self, target: Target) -> Result<bool, Error> {
+        let devices = self.devices()?;
+        Ok(target != Target::Cpu && devices.iter().any(|device| device.kind.is_gpu()))
+    }
+
     /// Loads a model.
     fn load(&self, request: LoadRequest<'_>) -> Result<Arc<dyn Graph>, Error>;
 }

@@ -83,10 +83,7 @@ impl Isolated {
 impl Isolated {
     /// Whether a named model gets a process.
     fn isolates_named(&self, request: &LoadRequest<'_>) -> bool {
-        let on_gpu = || {
-            let devices = self.backend.devices().unwrap_or_default();
-            request.target != Target::Cpu && devices.iter().any(|device| device.kind.is_gpu())
-        };
+        let on_gpu = || self.backend.prepare(request.target).unwrap_or_default();
         // The others are many small calls, and a process for each costs those more.
         let is_language = || self.backend.encodings().contains(&Encoding::Ggml);
         match self.isolation.named_models {
@@ -112,6 +109,10 @@ impl Backend for Isolated {
 
     fn devices(&self) -> Result<Vec<Device>, Error> {
         self.backend.devices()
+    }
+
+    fn prepare(&self, target: Target) -> Result<bool, Error> {
+        self.backend.prepare(target)
     }
 
     fn load(&self, request: LoadRequest<'_>) -> Result<Arc<dyn Graph>, Error> {

@@ -54,6 +54,9 @@ const DRIVERS: [&str; 10] = [
     "/usr/share",
 ];
 
+/// NVIDIA's driver names its threads by files in there, and does not start where it cannot.
+const THREADS: &str = "/proc/self/task";
+
 /// Devices that everyone may have.
 const DEVICES: [&str; 4] = ["/dev/null", "/dev/random", "/dev/urandom", "/dev/zero"];
 
@@ -110,7 +113,11 @@ fn restrict_files(needs: &Needs) -> Result<Option<Lack>, RulesetError> {
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let write = read | AccessFs::WriteFile;
     let gpus = if needs.gpu { gpus() } else { Vec::new() };
-    let drivers: &[&str] = if needs.gpu { &DRIVERS } else { &[] };
+    let (drivers, names): (&[&str], &[&str]) = if needs.gpu {
+        (&DRIVERS, &[THREADS])
+    } else {
+        (&[], &[])
+    };
     let scratch: BitFlags<AccessFs> = AccessFs::from_all(known) & !AccessFs::Execute;
     let status = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
@@ -120,6 +127,7 @@ fn restrict_files(needs: &Needs) -> Result<Option<Lack>, RulesetError> {
         .create()?
         .add_rules(path_beneath_rules(SYSTEM, read))?
         .add_rules(path_beneath_rules(drivers, read))?
+        .add_rules(path_beneath_rules(names, write))?
         .add_rules(path_beneath_rules(libraries(), read))?
         .add_rules(path_beneath_rules(search_path(), read))?
         .add_rules(path_beneath_rules(&needs.model, read))?
@@ -197,9 +205,7 @@ fn gpus() -> Vec<PathBuf> {
 
 /// How many threads the process has.
 pub(super) fn threads() -> usize {
-    Path::new("/proc/self/task")
-        .read_dir()
-        .map_or(1, Iterator::count)
+    Path::new(THREADS).read_dir().map_or(1, Iterator::count)
 }
 
 #[cfg(test)]

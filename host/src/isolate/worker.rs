@@ -102,6 +102,7 @@ impl Worker {
                 tracing::level_filters::LevelFilter::current().to_string(),
             )
             .envs(environment::of_worker(std::env::vars_os()))
+            .envs(environment::for_target(hello.target).copied())
             .envs(scratch.as_ref().map(|folder| ("TMPDIR", folder as &Path)))
             // Ctrl-C is for the host, which decides what it means.
             .process_group(0)

@@ -29,7 +29,7 @@ mod vulkan;
 mod weights;
 
 use super::{
-    Backend, Device, Encoding, ExecutionContext, Graph, LanguageModel, LoadRequest, Source,
+    Backend, Device, Encoding, ExecutionContext, Graph, LanguageModel, LoadRequest, Source, Target,
 };
 use crate::gguf::{Gguf, Part};
 use crate::scratch::ScratchFile;
@@ -45,17 +45,36 @@ use weights::{Loaded, Loader, Origin};
 ///
 /// A program that also uses `llama-cpp-2` itself takes it from here, since there can be one only.
 pub fn llama_backend() -> Result<&'static LlamaBackend, Error> {
-    static BACKEND: OnceLock<Result<LlamaBackend, String>> = OnceLock::new();
-    let backend = BACKEND.get_or_init(|| {
+    let started = STARTED.get_or_init(|| {
         log::install();
-        LlamaBackend::init().map_err(|error| error.to_string())
+        let (backend, said) = log::capture(|| {
+            let backend = LlamaBackend::init().map_err(|error| error.to_string())?;
+            // It looks for GPUs with this question.
+            backend.supports_gpu_offload();
+            Ok(backend)
+        });
+        Started { backend, said }
     });
-    backend.as_ref().map_err(|error| {
+    started.backend.as_ref().map_err(|error: &String| {
         Error::new(
             ErrorCode::RuntimeError,
             format!("llama.cpp does not start: {error}"),
         )
     })
+}
+
+/// llama.cpp, or why there is none.
+struct Started {
+    backend: Result<LlamaBackend, String>,
+    /// Its warnings and errors meanwhile.
+    said: String,
+}
+
+static STARTED: OnceLock<Started> = OnceLock::new();
+
+/// What llama.cpp warned of as it started and looked for GPUs.
+fn said_at_start() -> &'static str {
+    STARTED.get().map_or("", |started| &started.said)
 }
 
 /// The backend for [`Encoding::Ggml`].
@@ -93,6 +112,13 @@ impl Backend for Ggml {
 
     fn devices(&self) -> Result<Vec<Device>, Error> {
         placement::devices()
+    }
+
+    fn prepare(&self, target: Target) -> Result<bool, Error> {
+        llama_backend()?;
+        // A GPU that is asked about its memory starts.
+        let is_gpu = |device: &Device| device.kind.is_gpu();
+        Ok(target != Target::Cpu && self.devices()?.iter().any(is_gpu))
     }
 
     fn load(&self, request: LoadRequest<'_>) -> Result<Arc<dyn Graph>, Error> {

@@ -10,7 +10,7 @@ mod shared;
 pub(super) use alone::Alone;
 pub(super) use shared::Shared;
 
-use super::options::{CacheType, FlashAttention, Options, Pooling, RopeScaling};
+use super::options::{CacheType, FlashAttention, Options, Pooling, RopeScaling, kv_cache_size};
 use super::owned::OwnedContext;
 use super::weights::Weights;
 use super::{llama_backend, log, memory};
@@ -103,22 +103,19 @@ impl Settings {
 
     /// About how many bytes the keys and values of `tokens` tokens take.
     pub(super) fn kv_cache_size(&self, weights: &Weights, tokens: usize) -> u64 {
-        let cached = weights.cached;
-        let tokens = tokens as u64;
-        self.cache_type_k
-            .size(cached.keys.saturating_mul(tokens))
-            .saturating_add(self.cache_type_v.size(cached.values.saturating_mul(tokens)))
+        let (keys, values) = (self.cache_type_k, self.cache_type_v);
+        kv_cache_size(weights.cached, keys, values, tokens as u64)
     }
 
-    /// The part of them that is in the system's memory. What a GPU computes with is in its own, where llama.cpp fails
-    /// if there is too little.
+    /// The part of them that is in the system's memory. What a GPU with memory of its own computes with is there, where
+    /// llama.cpp fails if there is too little.
     fn kv_cache_size_here(&self, weights: &Weights, tokens: usize) -> u64 {
         let size = self.kv_cache_size(weights, tokens);
         if self.no_kv_offload {
             return size;
         }
         let layers = u64::from(weights.model.n_layer()).max(1);
-        (size / layers).saturating_mul(u64::from(weights.layers_on_cpu()))
+        (size / layers).saturating_mul(u64::from(weights.layers_in_system_memory()))
     }
 
     /// How many bytes `tokens` tokens take, and how many are free, if that is less.

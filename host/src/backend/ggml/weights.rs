@@ -148,9 +148,9 @@ impl Weights {
         self.placement.gpu
     }
 
-    /// How many of their layers the processor computes.
-    pub(super) fn layers_on_cpu(&self) -> u32 {
-        self.placement.layers_on_cpu(self.model.n_layer())
+    /// Of how many of their layers the keys and values are in the system's memory.
+    pub(super) fn layers_in_system_memory(&self) -> u32 {
+        self.placement.layers_in_system_memory(self.model.n_layer())
     }
 }
 
@@ -176,28 +176,43 @@ impl Origin {
     /// The same, if nobody has asked for it in the same way: another way may have led to it.
     fn load_or_find(&self, request: Request, options: &Options) -> Result<Arc<Loaded>, Error> {
         let (header, size, files) = headers(&self.path)?;
-        let placement = Placement::choose(options, self.target, &header, size)?;
-        let found = self.loader.0.find(|loaded| {
-            loaded.weights.file == request.file && loaded.weights.placement == placement
-        });
-        Ok(match found {
-            Some(loaded) => loaded,
-            None => Arc::new(Loaded {
-                weights: Arc::new(Weights {
-                    // Before llama.cpp reads them.
-                    mapped: Mapped::open(&files, options.use_mmap)?,
-                    model: self.read(&request.file, &placement, size)?,
-                    // No more is known of models without attention, which keep nothing.
-                    cached: header.cached_elements().unwrap_or_default(),
-                    file: request.file,
-                    placement,
-                    _temporary: self.temporary.clone(),
-                }),
-                schedulers: Schedulers::default(),
-                scheduling: self.scheduling,
-                metrics: self.metrics.clone(),
+        let wanted = Placement::choose(options, self.target, &header, size)?;
+        let find = |placement: &Placement| {
+            self.loader.0.find(|loaded| {
+                loaded.weights.file == request.file && loaded.weights.placement == *placement
+            })
+        };
+        if let Some(found) = find(&wanted) {
+            return Ok(found);
+        }
+        // Before llama.cpp reads them.
+        let mapped = Mapped::open(&files, options.use_mmap)?;
+        let (model, placement) = match self.read(&request.file, &wanted, size) {
+            Ok(model) => (model, wanted),
+            Err(error) if self.target == Target::Auto && wanted.gpu && !self.monitor.is_ended() => {
+                tracing::warn!("target AUTO: the CPU, as it fails on the GPU: {error}");
+                let placement = Placement::on_cpu();
+                if let Some(found) = find(&placement) {
+                    return Ok(found);
+                }
+                (self.read(&request.file, &placement, size)?, placement)
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(Arc::new(Loaded {
+            weights: Arc::new(Weights {
+                model,
+                // No more is known of models without attention, which keep nothing.
+                cached: header.cached_elements().unwrap_or_default(),
+                file: request.file,
+                placement,
+                mapped,
+                _temporary: self.temporary.clone(),
             }),
-        })
+            schedulers: Schedulers::default(),
+            scheduling: self.scheduling,
+            metrics: self.metrics.clone(),
+        }))
     }
 
     fn read(

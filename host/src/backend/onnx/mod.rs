@@ -13,7 +13,7 @@ use super::tensors::context::TensorContext;
 use super::tensors::guard;
 use super::tensors::models::Models;
 use super::tensors::options::Options;
-use super::{Backend, Device, Encoding, ExecutionContext, Graph, LoadRequest, Source};
+use super::{Backend, Device, Encoding, ExecutionContext, Graph, LoadRequest, Source, Target};
 use crate::external_data::external_data;
 use crate::{Activity, Error, Monitor, Scheduling};
 use session::{Model, Run};
@@ -60,6 +60,16 @@ impl Backend for Onnx {
 
     fn devices(&self) -> Result<Vec<Device>, Error> {
         Ok(runtime::runtime()?.devices())
+    }
+
+    fn prepare(&self, target: Target) -> Result<bool, Error> {
+        let runtime = runtime::runtime()?;
+        let gpu = matches!(target, Target::Gpu | Target::Auto) && runtime.has_cuda;
+        if gpu && let Err(error) = session::start_cuda(runtime) {
+            // Loading a model says the same, or takes the processor.
+            tracing::debug!("CUDA does not start: {error}");
+        }
+        Ok(gpu)
     }
 
     fn load(&self, request: LoadRequest<'_>) -> Result<Arc<dyn Graph>, Error> {

@@ -71,6 +71,23 @@ impl Model {
     }
 }
 
+/// A model that gives what it gets: a vector of one number.
+const IDENTITY: &[u8] = b"\x08\x08\x42\x02\x10\x11\x3a\x37\
+    \x0a\x10\x0a\x01x\x12\x01y\x22\x08Identity\x12\x01g\
+    \x5a\x0f\x0a\x01x\x12\x0a\x0a\x08\x08\x01\x12\x04\x0a\x02\x08\x01\
+    \x62\x0f\x0a\x01y\x12\x0a\x0a\x08\x08\x01\x12\x04\x0a\x02\x08\x01";
+
+/// Starts CUDA for this process, which only a model does.
+pub(super) fn start_cuda(runtime: &Runtime) -> Result<(), Error> {
+    let environment = runtime.environment()?;
+    let origin = Origin::Bytes(IDENTITY);
+    guard(TITLE, || {
+        let session = commit(environment, origin, true, Options::default());
+        session.map_err(|error| unloadable(origin, &error))
+    })?;
+    Ok(())
+}
+
 /// Opens the model on the target's device.
 fn open(
     runtime: &Runtime,
@@ -377,6 +394,11 @@ fn extract<T: Element>(output: &DynValue) -> Result<View<'_>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_model_that_starts_cuda_is_one() {
+        super::super::protobuf::check(IDENTITY).unwrap();
+    }
 
     #[test]
     fn messages_do_not_tell_of_the_librarys_sources() {

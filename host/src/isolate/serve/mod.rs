@@ -12,7 +12,7 @@ use super::frame;
 use super::message::{BUILD, Command, Figures, Hello, Welcome};
 use super::sandbox::{self, Needs};
 use super::stream::Receiver;
-use crate::backend::{Backend, Target};
+use crate::backend::Backend;
 use crate::{Error, ErrorCode, Metrics, Registry};
 use graph::Served;
 use rustix::process::{
@@ -136,14 +136,14 @@ fn prepare(hello: &Hello, registry: &Registry) -> Welcome {
         limit(Resource::As, bytes).map_err(|error| failed("the memory limit", &error))?;
     }
     let threads = sandbox::threads();
-    // Loads the library. If there is none, loading the model says so.
-    let devices = find(registry, &hello.backend)?
-        .devices()
+    // If there is no library, loading the model says so.
+    let gpu = find(registry, &hello.backend)?
+        .prepare(hello.target)
         .unwrap_or_default();
     let needs = Needs {
         model: hello.readable.iter().cloned().map(Into::into).collect(),
         scratch: hello.scratch.clone().map(Into::into),
-        gpu: hello.target != Target::Cpu && devices.iter().any(|device| device.kind.is_gpu()),
+        gpu,
         threads,
     };
     sandbox::enter(&needs, hello.strict)

@@ -8,6 +8,7 @@ mod table;
 pub use document::markdown;
 pub use table::{Kind, OptionSpec, TABLE, WITHOUT_EFFECT};
 
+use crate::gguf::CachedElements;
 use crate::{Error, ErrorCode};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -226,6 +227,17 @@ impl CacheType {
         };
         elements.div_ceil(32).saturating_mul(block)
     }
+}
+
+/// About how many bytes the keys and values of `tokens` tokens take in caches of these types.
+pub(super) fn kv_cache_size(
+    cached: CachedElements,
+    keys: CacheType,
+    values: CacheType,
+    tokens: u64,
+) -> u64 {
+    keys.size(cached.keys.saturating_mul(tokens))
+        .saturating_add(values.size(cached.values.saturating_mul(tokens)))
 }
 
 choice! {

@@ -103,7 +103,7 @@ pub static TABLE: &[OptionSpec] = &[
     option("threads-batch", integer!(threads_batch: i32, i32::MIN as i64, i32::MAX as i64), "-1", "threads that evaluate a prompt, at most one for each logical processor; 0 or less is as many as generate"),
     option("n-gpu-layers", integer!(n_gpu_layers: i32, i32::MIN as i64, i32::MAX as i64), "-1", "layers on the GPU, when the model is loaded; negative is all that fit"),
     option("main-gpu", integer!(main_gpu: i32, 0, 15), "0", "the GPU that computes all with split-mode none, else the first one, when the model is loaded"),
-    option("split-mode", choice!(Choice split_mode: SplitMode), "\"layer\"", "how several GPUs share the model, when it is loaded"),
+    option("split-mode", choice!(Choice split_mode: SplitMode), "\"layer\"", "how several GPUs share the model, when it is loaded; `row` is for CUDA"),
     option("use-mmap", flag!(use_mmap), "true", "map the model's file into memory, when the model is loaded"),
     option("use-mlock", flag!(use_mlock), "false", "keep the weights from being swapped out, when the model is loaded"),
     option("warmup", flag!(warmup), "false", "evaluate a token as soon as a context is made"),
