@@ -7,8 +7,8 @@
 #   --print        shows the row and leaves docs/gpu.md alone
 #   --tokens N     generates N tokens instead of 256, and has the benchmarks be quick, for a device that is none,
 #                  such as Mesa's software driver
-#   --pack FOLDER  only builds, and puts all that it takes into the folder. FOLDER/run.sh does the rest on a
-#                  machine with a GPU, bash and python3, and prints the row
+#   --pack FOLDER  only builds, and puts all that it takes into the folder, with CUDA its libraries too (600 MB).
+#                  FOLDER/run.sh does the rest on a machine with a GPU, its driver, bash and python3, and prints the row
 #
 # It fails where llama.cpp finds no GPU. For ONNX models, LLM_WASI_ONNXRUNTIME names a library with CUDA
 # (pip install onnxruntime-gpu).
@@ -43,6 +43,14 @@ vulkan)
   export VULKAN_SDK PATH=$VULKAN_SDK/bin:$PATH
   ;;
 cuda)
+  if [ -z "${CMAKE_CUDA_ARCHITECTURES:-}" ]; then
+    # As 9.0 of an H100, which is 90 there.
+    capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -n 1 | tr -d '. ') ||
+      capability=
+    [ -n "$capability" ] || fail "set CMAKE_CUDA_ARCHITECTURES to the kind of the GPU, such as 90-real (docs/gpu.md)"
+    export CMAKE_CUDA_ARCHITECTURES=$capability-real
+  fi
+  say "CUDA code for $CMAKE_CUDA_ARCHITECTURES"
   if [ -z "${CUDA_PATH:-}" ]; then
     CUDA_PATH=$(scripts/setup.sh cuda)
     export CUDA_PATH CUDA_LIBRARY_PATH=$CUDA_PATH PATH=$CUDA_PATH/bin:$PATH
@@ -64,6 +72,10 @@ cp "$target/release/llm-wasi" "$target/release/llm-wasi-bench" tests/gpu/run.sh 
 cp "$(scripts/setup.sh model)" "$folder/model.gguf"
 cp "$(scripts/setup.sh orientation-onnx)" "$folder/orientation.onnx"
 if [ -n "$pack" ]; then
+  if [ "$backend" = cuda ]; then
+    mkdir -p "$folder/lib"
+    ldd "$folder/llm-wasi" | awk '$1 ~ /^libcu/ && $3 ~ /^\// {print $3}' | xargs -r cp -L -t "$folder/lib"
+  fi
   say "done: take $pack to a machine with a GPU, and start its run.sh there"
   exit
 fi
