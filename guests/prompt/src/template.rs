@@ -1,10 +1,11 @@
 //! Renders a conversation with the model's own chat template, as the model was trained to see it.
 //!
-//! 1. `source` prepares the template, `dialect` is the Jinja of chat templates, and `json` is its
-//!    filter `tojson`.
+//! 1. `source` prepares the template, `dialect` is the Jinja of chat templates, `bound` keeps its values small, and `json` is
+//!    its filter `tojson`.
 //! 2. `probe` finds out what a template supports, by rendering small conversations.
 //! 3. `values` makes the template's variables of messages and tools, in the shape that it wants.
 
+mod bound;
 mod dialect;
 mod json;
 mod probe;

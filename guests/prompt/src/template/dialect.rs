@@ -2,18 +2,19 @@
 //! Python's strings, `tojson` as Python writes JSON, and the functions `raise_exception` and
 //! `strftime_now`.
 
+use super::bound::{bounded, bounded_member, charge, namespace};
 use super::json::tojson;
-use super::source::BOUNDED;
+use super::source::{BOUNDED, BOUNDED_MEMBER};
 use crate::clock::strftime_now;
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Value, ValueKind};
+use minijinja::value::Value;
 use minijinja::{Environment, Error, ErrorKind, Output, State, escape_formatter};
 use minijinja_contrib::pycompat::unknown_method_callback;
 
-/// How deep lists and maps may be in each other.
-pub(super) const DEPTH: usize = 100;
 /// How deep loops and macros may be in each other; a macro counts several times.
 const RECURSION: usize = 200;
+/// How wide the fields of a text that is formatted may be together.
+const WIDEST: u64 = 100_000;
 
 /// An environment without templates and without a limit.
 pub(super) fn environment() -> Result<Environment<'static>, Error> {
@@ -23,39 +24,42 @@ pub(super) fn environment() -> Result<Environment<'static>, Error> {
         .build()?;
     let mut environment = Environment::new();
     environment.set_syntax(syntax);
-    environment.set_unknown_method_callback(unknown_method_callback);
+    environment.set_unknown_method_callback(method);
     environment.add_function("raise_exception", raise_exception);
     environment.add_function("strftime_now", |format: String| strftime_now(&format));
     environment.add_filter("tojson", tojson);
     environment.add_function(BOUNDED, bounded);
+    environment.add_function(BOUNDED_MEMBER, bounded_member);
+    environment.add_function("namespace", namespace(&environment)?);
     environment.set_formatter(format);
     environment.set_recursion_limit(RECURSION);
     Ok(environment)
 }
 
-/// Counts the parts of a value as fuel, and refuses one that goes deep: minijinja recurses into values.
-pub(super) fn charge(state: &State, value: &Value, depth: usize) -> Result<(), Error> {
-    let kind = value.kind();
-    if !matches!(kind, ValueKind::Map | ValueKind::Seq | ValueKind::Iterable) {
-        return Ok(());
-    }
-    if depth == DEPTH {
-        let message = format!("expected lists and maps at most {DEPTH} deep, found more");
-        return Err(Error::new(ErrorKind::InvalidOperation, message));
-    }
-    for item in value.try_iter()? {
-        state.consume_fuel(1)?;
-        match kind {
-            ValueKind::Map => charge(state, &value.get_item(&item)?, depth + 1)?,
-            _ => charge(state, &item, depth + 1)?,
+/// The methods of Python's values.
+fn method(state: &mut State, value: &Value, name: &str, args: &[Value]) -> Result<Value, Error> {
+    if name == "format"
+        && let Some(text) = value.as_str()
+    {
+        let width = numbers_in(text);
+        if width > WIDEST {
+            let message = format!("expected fields of at most {WIDEST} characters, found {width}");
+            return Err(Error::new(ErrorKind::InvalidOperation, message));
         }
+        state.consume_fuel(width / 64)?;
     }
-    Ok(())
+    unknown_method_callback(state, value, name, args)
 }
 
-fn bounded(state: &State, value: Value) -> Result<Value, Error> {
-    charge(state, &value, 0)?;
-    Ok(value)
+/// The sum of the numbers in a text's fields, among which are their widths.
+fn numbers_in(text: &str) -> u64 {
+    let fields = text.split('{').skip(1);
+    let fields = fields.map(|field| field.split_once('}').map_or(field, |(inner, _)| inner));
+    fields
+        .flat_map(|field| field.split(|character: char| !character.is_ascii_digit()))
+        .filter(|digits| !digits.is_empty())
+        .map(|digits| digits.parse().unwrap_or(u64::MAX))
+        .fold(0, u64::saturating_add)
 }
 
 fn format(output: &mut Output, state: &mut State, value: &Value) -> Result<(), Error> {
@@ -65,4 +69,16 @@ fn format(output: &mut Output, state: &mut State, value: &Value) -> Result<(), E
 
 fn raise_exception(message: String) -> Result<Value, Error> {
     Err(Error::new(ErrorKind::InvalidOperation, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::numbers_in;
+
+    #[test]
+    fn numbers_of_a_text() {
+        assert_eq!(numbers_in("7 {:20} and {0:>.3f}, 100 % {{8}} {9"), 40);
+        assert_eq!(numbers_in("none 100"), 0);
+        assert_eq!(numbers_in(&format!("{{{}", "9".repeat(30))), u64::MAX);
+    }
 }

@@ -1,7 +1,7 @@
 //! JSON as Python's `json.dumps` writes it, with its keyword arguments; the filter of the same name in
 //! minijinja escapes for HTML.
 
-use super::dialect::charge;
+use super::bound::charge;
 use minijinja::value::{Kwargs, Value, ValueKind};
 use minijinja::{Error, ErrorKind, State};
 

@@ -2,12 +2,14 @@
 //!
 //! 1. Transformers marks what a model is trained on with `generation` blocks, which render as they are.
 //! 2. minijinja recurses as deep as an expression is long, and as a value is nested: tags have a
-//!    largest length, and what `set` assigns goes through a function that looks at its depth.
+//!    largest length, and what variables get goes through a function that looks at it.
 
 use std::ops::Range;
 
-/// What `set` assigns goes through this function.
+/// What variables get goes through this function.
 pub(super) const BOUNDED: &str = "__bounded";
+/// What members of namespaces get goes through this one.
+pub(super) const BOUNDED_MEMBER: &str = "__bounded_member";
 /// How many names, numbers, strings and signs a tag may have. Real templates have up to about fifty.
 const LONGEST_TAG: usize = 400;
 /// How deep brackets may be in each other within a tag.
@@ -51,7 +53,11 @@ pub(super) fn prepared(source: &str) -> Result<String, String> {
             Some("set") => match tag.assignment {
                 Some(at) => {
                     let (target, value) = whole[tag.inner.clone()].split_at(at - tag.inner.start);
-                    let value = format!("{target} {BOUNDED}(({value})) ");
+                    let bounded = match target.contains('.') {
+                        true => BOUNDED_MEMBER,
+                        false => BOUNDED,
+                    };
+                    let value = format!("{target} {bounded}(({value})) ");
                     push_with(&mut text, whole, &tag.inner, &value);
                 }
                 None => text.push_str(whole),
@@ -70,11 +76,82 @@ pub(super) fn prepared(source: &str) -> Result<String, String> {
                     ));
                 }
                 text.push_str(whole);
+                for name in named_by(inner) {
+                    text.push_str("{%");
+                    let value = format!(" set {name} = {BOUNDED}({name}) ");
+                    // White space is treated as behind the tag itself.
+                    text.push_str(&value);
+                    text.push_str(&whole[tag.inner.end..]);
+                }
             }
         }
     }
     text.push_str(rest);
     Ok(text)
+}
+
+/// The variables that a tag names for what is in its block: those of loops, parameters, and of `with`.
+fn named_by(inner: &str) -> Vec<&str> {
+    let tokens = tokens(inner);
+    let Some(((_, tag), rest)) = tokens.split_first() else {
+        return Vec::new();
+    };
+    let is_name = |text: &&str| text.starts_with(|c: char| c.is_alphabetic() || c == '_');
+    match *tag {
+        "for" => {
+            let target = rest.iter().map(|(_, token)| *token);
+            let target = target.take_while(|token| *token != "in");
+            target.filter(is_name).collect()
+        }
+        "macro" | "call" => {
+            let list = rest.iter().skip_while(|(_, token)| *token != "(");
+            let list: Vec<_> = list.collect();
+            // A call without parameters has its parentheses behind a name.
+            if *tag == "call" && rest.first().is_none_or(|(_, token)| *token != "(") {
+                return Vec::new();
+            }
+            let list = list.windows(2).take_while(|two| two[1].0 > 0);
+            list.filter(|two| two[0].0 == 1 && matches!(two[0].1, "(" | ","))
+                .map(|two| two[1].1)
+                .filter(is_name)
+                .collect()
+        }
+        "with" => rest
+            .windows(2)
+            .filter(|two| two[0].0 == 0 && two[1] == (0, "="))
+            .map(|two| two[0].1)
+            .filter(is_name)
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The words, strings and signs of a tag, and how deep in brackets each is; brackets are as deep as what is in them, and a
+/// closing one as what follows it.
+fn tokens(inner: &str) -> Vec<(usize, &str)> {
+    let bytes = inner.as_bytes();
+    let (mut at, mut depth) = (0, 0_usize);
+    let mut tokens = Vec::new();
+    while at < bytes.len() {
+        let (from, byte) = (at, bytes[at]);
+        at += 1;
+        match byte {
+            b'\'' | b'"' => at = end_of_string(bytes, at, byte),
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            b'=' | b'!' | b'<' | b'>' if bytes.get(at) == Some(&b'=') => at += 1,
+            _ if is_of_a_word(byte) => {
+                while bytes.get(at).copied().is_some_and(is_of_a_word) {
+                    at += 1;
+                }
+            }
+            _ => {}
+        }
+        if !byte.is_ascii_whitespace() {
+            tokens.push((depth, &inner[from..at]));
+        }
+    }
+    tokens
 }
 
 /// The tag with something else in it, and with its marks of white space.

@@ -88,21 +88,117 @@ fn values_that_go_deep_are_refused() {
             "{% set ns = namespace(a=1) %}{% for i in range(100000) %}{% set ns.a = [ns.a] %}{% endfor %}",
             "{% set ns = namespace(a=1) %}{% for i in range(100000) %}{%- set ns.a = {'a': ns.a} -%}{% endfor %}",
             "{% set ns = namespace(a=1) %}{% for i in range(100000) %}{% set ns.a = (ns.a,) %}{% endfor %}",
-            "{% set ns = namespace(a=1) %}{% set ns.a = ns %}{{ ns }}",
             &"{% set a = [a] %}".repeat(10_000),
+            "{% macro f(x) %}{{ f([[[[[[[[[[[[[[[[[[[[x, x]]]]]]]]]]]]]]]]]]]]) }}{% endmacro %}{{ f(1) }}",
         ] {
             let error = give(source).unwrap_err();
             assert!(error.contains("100 deep"), "{source}: {error}");
         }
         for source in [
             "{% macro f(x) %}{{ f([x]) }}{% endmacro %}{{ f(1) }}",
-            "{% macro f(x) %}{{ f([[[[[[[[[[[[[[[[[[[[x, x]]]]]]]]]]]]]]]]]]]]) }}{% endmacro %}{{ f(1) }}",
             "{% for i in range(9) recursive %}{{ loop([1]) }}{% endfor %}",
         ] {
             let error = give(source).unwrap_err();
             assert!(error.contains("recursion"), "{source}: {error}");
         }
     });
+}
+
+/// A list that has itself, by way of a namespace, would be walked through without end.
+#[test]
+fn namespaces_in_namespaces_are_refused() {
+    within_a_small_stack(|| {
+        for value in ["ns", "[ns]", "{'a': (1, ns)}", "[ns][0:]", "dict(a=ns)"] {
+            for reader in [
+                "{{ ns }}",
+                "{{ (ns ~ '')|length }}",
+                "{{ ns|string }}",
+                "{{ ns == ns }}",
+                "{{ debug() }}",
+            ] {
+                let source =
+                    format!("{{% set ns = namespace(a=1) %}}{{% set ns.a = {value} %}}{reader}");
+                let error = give(&source).unwrap_err();
+                assert!(error.contains("without namespaces"), "{source}: {error}");
+            }
+        }
+        // One in a variable is fine.
+        let source = "{% set a = namespace(b=1) %}{% set c = [a] %}{% set c = c[0:] %}{{ c[0].b }}";
+        assert_eq!(give(source).unwrap(), "1");
+    });
+}
+
+/// Slices of slices are put off, and would be computed one in the other.
+#[test]
+fn what_is_put_off_is_there_in_the_end() {
+    within_a_small_stack(|| {
+        let rounds = "{% for i in range(3000) %}_{% endfor %}";
+        for (start, step, end) in [
+            ("namespace(a=[1, 2])", "{% set ns.a = ns.a[0:] %}", "ns.a"),
+            (
+                "namespace(a=[[1, 2]])",
+                "{% set ns.a = [ns.a[0][0:]] %}",
+                "ns.a[0]",
+            ),
+            (
+                "namespace(a={'b': [1, 2]})",
+                "{% set ns.a = {'b': ns.a.b[0:]} %}",
+                "ns.a.b",
+            ),
+        ] {
+            let rounds = rounds.replace('_', step);
+            let source = format!("{{% set ns = {start} %}}{rounds}{{{{ {end}|list|length }}}}");
+            assert_eq!(give(&source).unwrap(), "2", "{source}");
+        }
+        let long = format!(
+            "{{% set a = namespace(b=[1, 2]) %}}{}{{{{ a.b|list|length }}}}",
+            "{% set a = namespace(b=a.b[0:]) %}".repeat(10_000)
+        );
+        assert_eq!(give(&long).unwrap(), "2");
+        let kept = "{% set a = (1, [2, 3][1:]) %}{% set a = a[0:] %}{{ a }} {% for b in a[1:] %}{{ b }}{% endfor %}";
+        assert_eq!(give(kept).unwrap(), "(1, [3]) [3]");
+    });
+}
+
+/// What a macro, a loop or `with` makes of its own values grows with each.
+#[test]
+fn what_parameters_make_of_each_other_runs_out_of_fuel() {
+    within_a_small_stack(|| {
+        for source in [
+            "{% macro f(n,x) %}{% if n>0 %}{{ f(n-1,[x,x]) }}{% else %}{{ (x ~ \"\")|length }}{% endif %}{% endmacro %}{{ f(40,1) }}",
+            "{% macro f(n,x) %}{% if n>0 %}{{ f(n-1,dict(a=x,b=x)) }}{% else %}{{ x == x }}{% endif %}{% endmacro %}{{ f(40,1) }}",
+            "{% for x in [[1,1]] recursive %}{{ loop([[x,x]]) }}{% endfor %}",
+            &format!(
+                "{}{}",
+                "{% with a = [a, a] %}".repeat(40),
+                "{% endwith %}".repeat(40)
+            ),
+        ] {
+            let error = give(source).unwrap_err();
+            assert!(
+                error.contains("fuel") || error.contains("recursion"),
+                "{source}: {error}"
+            );
+        }
+    });
+}
+
+#[test]
+fn wide_fields_are_refused() {
+    for source in [
+        "{{ '{:2000000000}'.format(1) }}",
+        "{{ '{:.2000000000f}'.format(1) }}",
+        "{{ '{:<99999}{:>99999}'.format(1, 2) }}",
+        "{{ '{:{}}'.format(1, 2000000000) }}",
+        "{{ '%2000000000d'|format(1) }}",
+        "{% for i in range(100000) %}{% set a = '{:99999}'.format(1) %}{% endfor %}",
+    ] {
+        assert!(give(source).is_err(), "{source}");
+    }
+    assert_eq!(
+        give("{{ '{:>5}|{:05.1f}'.format(1, 2.25) }}").unwrap(),
+        "    1|002.2"
+    );
 }
 
 #[test]

@@ -18,7 +18,7 @@ fn what_becomes_of_tags() {
         ("{% set a = b %}", "{% set a = __bounded(( b )) %}"),
         (
             "{%-set a.b=c['%}'] == d-%}",
-            "{%-set a.b= __bounded((c['%}'] == d)) -%}",
+            "{%-set a.b= __bounded_member((c['%}'] == d)) -%}",
         ),
         (
             "{% set a, b = 1, (2) %}",
@@ -43,6 +43,26 @@ fn what_becomes_of_tags() {
         (
             "{% raw %}{% set a = 1 %}{%- endraw -%}{% set b = 1 %}",
             "{% raw %}{% set a = 1 %}{%- endraw -%}{% set b = __bounded(( 1 )) %}",
+        ),
+        (
+            "{%- for a, (b, c) in d.items() if in -%} {{ a }}",
+            "{%- for a, (b, c) in d.items() if in -%}\
+             {% set a = __bounded(a) -%}{% set b = __bounded(b) -%}{% set c = __bounded(c) -%} {{ a }}",
+        ),
+        (
+            "{% macro f(a, b=[c, d], e='g)') %}\n{% endmacro %}",
+            "{% macro f(a, b=[c, d], e='g)') %}\
+             {% set a = __bounded(a) %}{% set b = __bounded(b) %}{% set e = __bounded(e) %}\n{% endmacro %}",
+        ),
+        ("{% macro f() %}", "{% macro f() %}"),
+        (
+            "{% call(a, b) f(c) %}",
+            "{% call(a, b) f(c) %}{% set a = __bounded(a) %}{% set b = __bounded(b) %}",
+        ),
+        ("{% call f(c) %}", "{% call f(c) %}"),
+        (
+            "{% with a = {'b': c == d}, e=g(h=1) +%}",
+            "{% with a = {'b': c == d}, e=g(h=1) +%}{% set a = __bounded(a) +%}{% set e = __bounded(e) +%}",
         ),
         // What is not well formed stays.
         ("{% set a = ", "{% set a = "),
