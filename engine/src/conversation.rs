@@ -42,9 +42,18 @@ impl Conversation {
         options: Options,
     ) -> Result<Self, Failure> {
         let request = Request::new(&model, &options, true)?;
-        if !messages.is_empty() {
-            // What the template does not take is said now.
-            model.render(&messages, &request)?;
+        if let Some(last) = messages.last() {
+            // What the template does not take is said now. Some take no tools before the user has said something.
+            let mut all = messages.clone();
+            if matches!(last.role, Role::System | Role::Assistant) {
+                all.push(Message {
+                    role: Role::User,
+                    content: vec![Part::Text("Hello".to_owned())],
+                    tool_calls: Vec::new(),
+                    tool_call_id: None,
+                });
+            }
+            model.render(&all, &request)?;
         }
         Ok(Self {
             model,
@@ -96,15 +105,15 @@ impl Conversation {
         let known = !tokens.is_empty()
             && rendered.image.is_none()
             && rendered.text.as_bytes().starts_with(text);
-        let rest = known.then(|| rendered.text.get(text.len()..)).flatten();
-        let prompt = match rest {
-            Some(rest) => {
-                let mut all = tokens.clone();
-                all.extend(model.tokenize(rest, true)?);
-                Prompt::Tokens(all)
+        let prompt = match known && rendered.text.is_char_boundary(text.len()) {
+            true => {
+                let mut prompt = tokens.clone();
+                prompt.extend(model.tokens_from(&rendered.text, &rendered.cuts, text.len())?);
+                Prompt::Tokens(prompt)
             }
-            None => rendered.prompt(model)?,
+            false => rendered.prompt(model)?,
         };
+        let parser = request.parser(model, &all, &rendered.text);
         let context = match context.take() {
             Some(context) => context,
             None => model.context()?,
@@ -123,7 +132,7 @@ impl Conversation {
         };
         // A turn that cannot start gives its context back, and borrows the conversation for that.
         drop(conversation);
-        Generation::start(Source::Turn(Box::new(turn)), &prompt, request)
+        Generation::start(Source::Turn(Box::new(turn)), &prompt, request, parser)
     }
 }
 

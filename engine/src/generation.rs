@@ -6,7 +6,7 @@ use crate::bindings::exports::llm_wasi::llm::types::{
 };
 use crate::conversation::Turn;
 use crate::failure::{Failure, invalid};
-use crate::model::Model;
+use crate::model::{EndOfAnswer, Model};
 use crate::nn::{self, Context, NoStep, Step};
 use crate::rendered::Prompt;
 use crate::request::Request;
@@ -62,7 +62,11 @@ pub(crate) struct Generation {
     request: Request,
     prompt_tokens: u32,
     text: Text,
+    /// A token that ends the answer.
+    end_token: Option<Vec<u8>>,
     parser: Option<Parser>,
+    /// Whether the answer ends with its first call.
+    one_call: bool,
     generated: Generated,
     events: VecDeque<Event>,
     /// The tokens since the last event with text.
@@ -80,6 +84,7 @@ impl Generation {
         source: Source,
         prompt: &Prompt,
         request: Request,
+        parser: Option<Parser>,
     ) -> Result<Self, Failure> {
         let started = Instant::now();
         let context = source.context()?;
@@ -95,19 +100,21 @@ impl Generation {
             }
         };
         let model = source.model();
-        let end = model.end_of_answer();
+        let end = match request.chat {
+            true => model.end_of_answer()?.clone(),
+            false => EndOfAnswer::default(),
+        };
         let stops: Vec<&str> = request
             .stops
             .iter()
-            .chain(&end)
+            .chain(&end.text)
             .map(String::as_str)
             .collect();
         let mut generation = Self {
             text: Text::new(&stops),
-            parser: model
-                .call_format()
-                .filter(|_| !request.tools.is_empty())
-                .map(|format| Parser::new(format, &request.tools)),
+            end_token: end.token,
+            parser,
+            one_call: model.calls_one_tool(),
             source,
             request,
             prompt_tokens,
@@ -207,9 +214,15 @@ impl Generation {
             Err(NoStep::Failed(failure)) => return Err(failure),
         };
         self.token(&bytes)?;
+        if self.end_token.as_deref() == Some(&bytes) {
+            return self.end(FinishReason::End);
+        }
         if self.text.stopped() {
             let reason = self.stop_reason();
             return self.end(reason);
+        }
+        if self.one_call && !self.generated.calls.is_empty() {
+            return self.end(FinishReason::ToolCalls);
         }
         if !last {
             return Ok(());
@@ -252,8 +265,10 @@ impl Generation {
             });
         }
         self.generated.bytes.extend_from_slice(bytes);
-        let text = self.text.push(bytes).to_owned();
-        self.parse(&text);
+        if self.end_token.as_deref() != Some(bytes) {
+            let text = self.text.push(bytes).to_owned();
+            self.parse(&text);
+        }
         if self.events.is_empty() {
             // So that whoever waits can cancel.
             self.say(String::new());
@@ -272,6 +287,9 @@ impl Generation {
 
     fn give(&mut self, pieces: Vec<Parsed>) {
         for piece in pieces {
+            if self.one_call && !self.generated.calls.is_empty() {
+                return;
+            }
             match piece {
                 Parsed::Text(text) if text.is_empty() => {}
                 Parsed::Text(text) => self.say(text),

@@ -18,6 +18,7 @@ mod bindings;
 mod conversation;
 mod failure;
 mod generation;
+mod literal;
 mod model;
 mod nn;
 mod rendered;
@@ -106,7 +107,7 @@ fn start_completion(
     let model = model(handle);
     let request = Request::new(&model, options, false)?;
     let prompt = Prompt::Tokens(model.tokens_of_text(prompt)?);
-    Generation::start(Source::pooled(model)?, &prompt, request)
+    Generation::start(Source::pooled(model)?, &prompt, request, None)
 }
 
 fn start_chat(
@@ -116,8 +117,10 @@ fn start_chat(
 ) -> Result<Generation, Failure> {
     let model = model(handle);
     let request = Request::new(&model, options, true)?;
-    let prompt = model.render(messages, &request)?.prompt(&model)?;
-    Generation::start(Source::pooled(model)?, &prompt, request)
+    let rendered = model.render(messages, &request)?;
+    let prompt = rendered.prompt(&model)?;
+    let parser = request.parser(&model, messages, &rendered.text);
+    Generation::start(Source::pooled(model)?, &prompt, request, parser)
 }
 
 fn stream(generation: Generation) -> api::AnswerStream {

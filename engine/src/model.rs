@@ -9,12 +9,15 @@ use crate::bindings::exports::llm_wasi::llm::models::{
 use crate::bindings::exports::llm_wasi::llm::types::ModelNotFound;
 use crate::bindings::llm_wasi::llm::configuration;
 use crate::failure::{Failure, invalid};
+use crate::literal::{Literal, more_of};
 use crate::nn::{self, Context, Description, Loaded};
 use crate::rendered::{Image, MARKER, Rendered};
 use crate::request::Request;
 use prompt::{CHATML, Format, Message, Options, Role, Template, ToolCall};
 use serde_json::json;
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
 
 /// The context's length unless something else is asked for.
 const CONTEXT_LENGTH: u32 = 4096;
@@ -22,6 +25,8 @@ const CONTEXT_LENGTH: u32 = 4096;
 const MAX_CONTEXT_LENGTH: u32 = 1 << 24;
 /// What a context's length is a multiple of.
 const CONTEXT_STEP: u32 = 256;
+/// How many texts are known to have nothing special in them.
+const PLAIN: usize = 10_000;
 /// How many contexts wait for the next request. Each holds a KV cache.
 const POOL: usize = 1;
 
@@ -35,6 +40,19 @@ pub(crate) struct Model {
     pool: RefCell<Vec<Context>>,
     /// The context for embeddings.
     embedder: RefCell<Option<Context>>,
+    end_of_answer: OnceCell<EndOfAnswer>,
+    /// The hashes of texts that have no special tokens in them: those of a conversation come again each time.
+    plain: RefCell<HashSet<u64>>,
+    hashes: RandomState,
+}
+
+/// What ends an answer, beside the model's own token for that.
+#[derive(Clone, Default)]
+pub(crate) struct EndOfAnswer {
+    /// The bytes of a special token. The same bytes in other tokens are text.
+    pub(crate) token: Option<Vec<u8>>,
+    /// A text of other tokens.
+    pub(crate) text: Option<String>,
 }
 
 impl Model {
@@ -84,6 +102,9 @@ impl Model {
             loaded,
             pool: RefCell::default(),
             embedder: RefCell::default(),
+            end_of_answer: OnceCell::new(),
+            plain: RefCell::default(),
+            hashes: RandomState::new(),
         })
     }
 
@@ -139,9 +160,83 @@ impl Model {
         }
     }
 
-    /// The text that ends an answer, beside the model's own token for it.
-    pub(crate) fn end_of_answer(&self) -> Option<String> {
-        self.template.end_of_answer()
+    /// Whether its template shows one call of each answer at most.
+    pub(crate) fn calls_one_tool(&self) -> bool {
+        self.template.supports_tool_calls() && !self.template.supports_parallel_calls()
+    }
+
+    /// What ends an answer in the template.
+    pub(crate) fn end_of_answer(&self) -> Result<&EndOfAnswer, Failure> {
+        if let Some(end) = self.end_of_answer.get() {
+            return Ok(end);
+        }
+        let end = match self.template.end_of_answer() {
+            None => EndOfAnswer::default(),
+            Some(text) => {
+                // Behind the first special token is what the template writes before the next message.
+                let first = self.tokenize(&text, true)?.into_iter().take(1);
+                let first = self.detokenize(&first.collect::<Vec<_>>())?;
+                let is_special = match str::from_utf8(&first) {
+                    Ok(word) => text.starts_with(word) && !self.is_plain(word)?,
+                    Err(_) => false,
+                };
+                match is_special {
+                    true => EndOfAnswer {
+                        token: Some(first),
+                        text: None,
+                    },
+                    false => EndOfAnswer {
+                        token: None,
+                        text: Some(text),
+                    },
+                }
+            }
+        };
+        Ok(self.end_of_answer.get_or_init(|| end))
+    }
+
+    /// Whether a text has no special tokens in it.
+    pub(crate) fn is_plain(&self, text: &str) -> Result<bool, Failure> {
+        let hash = self.hashes.hash_one(text);
+        if self.plain.borrow().contains(&hash) {
+            return Ok(true);
+        }
+        let is_plain = self.tokenize(text, true)? == self.tokenize(text, false)?;
+        if is_plain {
+            let mut plain = self.plain.borrow_mut();
+            if plain.len() >= PLAIN {
+                plain.clear();
+            }
+            plain.insert(hash);
+        }
+        Ok(is_plain)
+    }
+
+    /// The words of special tokens in a text.
+    pub(crate) fn special_in(&self, text: &str) -> Result<Vec<String>, Failure> {
+        let with = self.tokenize(text, true)?;
+        let without = self.tokenize(text, false)?;
+        if with == without {
+            return Ok(Vec::new());
+        }
+        let mut words = Vec::new();
+        for token in more_of(&with, &without) {
+            let word = self.detokenize(&[token])?;
+            if let Ok(word) = String::from_utf8(word)
+                && word.chars().count() > 1
+                && text.contains(&word)
+                && !self.is_plain(&word)?
+            {
+                words.push(word);
+            }
+        }
+        match words.is_empty() {
+            false => Ok(words),
+            true => Err(invalid(
+                "messages",
+                "expected texts in which the words of the model's special tokens can be told from others",
+            )),
+        }
     }
 
     pub(crate) fn tokenize(&self, text: &str, special: bool) -> Result<Vec<u32>, Failure> {
@@ -165,8 +260,27 @@ impl Model {
     }
 
     /// The tokens of what a template gave, which may begin with the one that begins texts.
-    pub(crate) fn tokens_of_prompt(&self, text: &str) -> Result<Vec<u32>, Failure> {
-        self.begun(self.tokenize(text, true)?, "messages")
+    pub(crate) fn tokens_of_prompt(&self, text: &str, cuts: &[usize]) -> Result<Vec<u32>, Failure> {
+        self.begun(self.tokens_from(text, cuts, 0)?, "messages")
+    }
+
+    /// The tokens of the prompt from a place on; over none of the cuts goes a special one.
+    pub(crate) fn tokens_from(
+        &self,
+        text: &str,
+        cuts: &[usize],
+        mut from: usize,
+    ) -> Result<Vec<u32>, Failure> {
+        let mut tokens = Vec::new();
+        for cut in cuts.iter().copied().chain([text.len()]) {
+            if let Some(part) = text.get(from..cut)
+                && !part.is_empty()
+            {
+                tokens.extend(self.tokenize(part, true)?);
+                from = cut;
+            }
+        }
+        Ok(tokens)
     }
 
     fn begun(&self, tokens: Vec<u32>, field: &str) -> Result<Vec<u32>, Failure> {
@@ -203,8 +317,9 @@ impl Model {
             return Err(invalid("messages", "expected at least one, found none"));
         }
         let (mut read, mut images) = (Vec::new(), Vec::new());
+        let brings_one = |message: &ApiMessage| message.role == ApiRole::System;
         if let Some(system) = &request.system_prompt
-            && messages[0].role != ApiRole::System
+            && !messages.iter().any(brings_one)
         {
             read.push(Message::new(Role::System, system.clone()));
         }
@@ -217,9 +332,14 @@ impl Model {
                 images.len()
             )));
         }
+        let mut tools = request.tools.clone();
+        let literal = Literal::new(self, &read, &tools)?;
+        read.iter_mut()
+            .try_for_each(|message| literal.message(message))?;
+        tools.iter_mut().try_for_each(|tool| literal.tool(tool))?;
         let mut prompt = self
             .template
-            .prompt(&read, &request.tools, &Options::default())
+            .prompt(&read, &tools, &Options::default())
             .map_err(|error| {
                 invalid(
                     "messages",
@@ -229,8 +349,10 @@ impl Model {
         if let Some(forced) = &request.forced {
             prompt.push_str(forced);
         }
+        let (text, cuts) = literal.cut(&prompt);
         Ok(Rendered {
-            text: prompt,
+            text,
+            cuts,
             image: images.pop(),
         })
     }

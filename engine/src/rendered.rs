@@ -1,6 +1,6 @@
 //! What a model's template made of messages, and what the host is given of it.
 //!
-//! Without an image that is tokens, so that nothing in a message can pass for anything else. A prompt with
+//! Without an image that is tokens, and nothing in a message is a special one (`literal`). A prompt with
 //! an image is text: the host knows it by a tag, as WasmEdge does.
 
 use crate::failure::{Failure, invalid};
@@ -13,9 +13,13 @@ pub(crate) const MARKER: &str = "<image>";
 /// What the host takes for the beginning of an image.
 const TAG: &str = "<img src=\"data:image/";
 
+const ZERO_WIDTH_SPACE: char = '\u{200b}';
+
 /// A prompt in words, with its image.
 pub(crate) struct Rendered {
     pub(crate) text: String,
+    /// Where a message has the words of a special token: in the midst of them.
+    pub(crate) cuts: Vec<usize>,
     pub(crate) image: Option<Image>,
 }
 
@@ -43,7 +47,8 @@ impl Rendered {
     /// What the host is given for it.
     pub(crate) fn prompt(&self, model: &Model) -> Result<Prompt, Failure> {
         let Some(image) = &self.image else {
-            return Ok(Prompt::Tokens(model.tokens_of_prompt(&self.text)?));
+            let tokens = model.tokens_of_prompt(&self.text, &self.cuts)?;
+            return Ok(Prompt::Tokens(tokens));
         };
         if self.text.matches(MARKER).count() != 1 || self.text.contains(TAG) {
             return Err(invalid(
@@ -51,11 +56,18 @@ impl Rendered {
                 format!("expected texts without `{MARKER}` and `{TAG}` beside an image"),
             ));
         }
+        let marker = self.text.find(MARKER).unwrap_or_default();
+        let marker = marker..marker + MARKER.len();
+        let mut text = self.text.clone();
+        for cut in self.cuts.iter().rev().filter(|cut| !marker.contains(cut)) {
+            // The host reads it as a whole, in which something that shows nothing parts them.
+            text.insert(*cut, ZERO_WIDTH_SPACE);
+        }
         let file = STANDARD.encode(&image.file);
         let tag = format!("{TAG}png;base64,{file}\">");
         Ok(Prompt::WithImage(WithImage {
             // The host adds the token that begins texts, as the template may have done.
-            text: model.without_begin(&self.text).replace(MARKER, &tag),
+            text: model.without_begin(&text).replace(MARKER, &tag),
             field: image.field.clone(),
         }))
     }

@@ -1,16 +1,20 @@
 //! What a request asks for, checked and completed by the configured defaults.
 
-use crate::bindings::exports::llm_wasi::llm::generation::{Options, Tool as ApiTool, ToolChoice};
+use crate::bindings::exports::llm_wasi::llm::generation::{
+    Message, Options, Tool as ApiTool, ToolChoice,
+};
 use crate::bindings::exports::llm_wasi::llm::types::{Format, Limits, Sampling};
 use crate::bindings::llm_wasi::llm::configuration::{self, Defaults};
 use crate::failure::{Failure, invalid};
 use crate::model::Model;
-use prompt::Tool;
+use prompt::{Parser, Tool};
 use serde_json::{Map, Value, json};
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+/// The backend's seed for a random one.
+const RANDOM: u32 = u32::MAX;
 const MAX_STOPS: usize = 16;
 const MAX_LOGPROBS: u32 = 20;
 /// The longest name of a tool.
@@ -25,6 +29,8 @@ pub(crate) struct Request {
     pub(crate) time_limit: Option<Duration>,
     /// How many candidates each token comes with.
     pub(crate) logprobs: Option<u32>,
+    /// Whether messages are answered; else a text is continued.
+    pub(crate) chat: bool,
     /// Whether the text is of use only as a whole.
     pub(crate) formatted: bool,
     pub(crate) tools: Vec<Tool>,
@@ -109,11 +115,27 @@ impl Request {
                 .or(defaults.time_limit)
                 .map(|limit| Duration::from_millis(limit.into())),
             logprobs,
+            chat,
             formatted,
             tools,
             forced,
             system_prompt: defaults.system_prompt,
         })
+    }
+
+    /// What reads the calls in an answer to these messages, whose prompt this is.
+    pub(crate) fn parser(
+        &self,
+        model: &Model,
+        messages: &[Message],
+        prompt: &str,
+    ) -> Option<Parser> {
+        let format = model.call_format().filter(|_| !self.tools.is_empty())?;
+        let calls = messages.iter().flat_map(|message| &message.tool_calls);
+        let parser = Parser::new(format, &self.tools)
+            .behind(calls.map(|call| call.id.as_str()))
+            .behind_prompt(prompt);
+        Some(parser)
     }
 
     /// The field that says what the text must look like, if one does.
@@ -225,8 +247,9 @@ fn sampling(
         0..=1_000_000,
     )?;
     options.insert("top-k".into(), json!(top_k.unwrap_or(40)));
-    // The backend's value for a random one.
-    let seed = asked.seed.or(defaults.seed).unwrap_or(u32::MAX);
+    // The backend takes the largest for a random one, which nobody means who names a seed.
+    let seed = asked.seed.or(defaults.seed);
+    let seed = seed.map_or(RANDOM, |seed| seed.min(RANDOM - 1));
     options.insert("seed".into(), json!(seed));
     options.insert("n-predict".into(), json!(-1));
     Ok(options)
@@ -328,8 +351,14 @@ fn force(
         )));
     };
     let mut calls = Vec::new();
-    for tool in tools {
-        let parameters: Value = serde_json::from_str(&tool.parameters).unwrap_or(json!({}));
+    for (index, tool) in tools.iter().enumerate() {
+        let mut parameters: Value = serde_json::from_str(&tool.parameters).unwrap_or(json!({}));
+        let place = match tools.len() {
+            1 => format!("/properties/{arguments}"),
+            _ => format!("/anyOf/{index}/properties/{arguments}"),
+        };
+        move_references(&mut parameters, &place);
+        only_objects(&mut parameters);
         calls.push(json!({
             "type": "object",
             "properties": {"name": {"const": tool.name}, arguments: parameters},
@@ -343,4 +372,94 @@ fn force(
     };
     backend.insert("json-schema".into(), json!(schema.to_string()));
     Ok(start.to_owned())
+}
+
+/// Arguments are an object, also where a schema does not say so.
+fn only_objects(schema: &mut Value) {
+    const SAYING: [&str; 7] = ["type", "$ref", "anyOf", "oneOf", "allOf", "enum", "const"];
+    if let Value::Object(pairs) = schema
+        && !SAYING.iter().any(|key| pairs.contains_key(*key))
+    {
+        pairs.insert("type".to_owned(), json!("object"));
+    }
+}
+
+/// Has the references within a schema go where it is moved to, a place of another one.
+fn move_references(schema: &mut Value, place: &str) {
+    match schema {
+        Value::Array(schemas) => schemas
+            .iter_mut()
+            .for_each(|schema| move_references(schema, place)),
+        Value::Object(pairs) => {
+            for (key, value) in pairs {
+                match (key.as_str(), value) {
+                    ("$ref", Value::String(target)) => {
+                        if let Some(path) = target.strip_prefix('#')
+                            && (path.is_empty() || path.starts_with('/'))
+                        {
+                            *target = format!("#{place}{path}");
+                        }
+                    }
+                    // Values, no schemas.
+                    ("const" | "enum" | "default" | "examples", _) => {}
+                    // Names with schemas.
+                    (
+                        "properties" | "patternProperties" | "dependentSchemas" | "$defs"
+                        | "definitions",
+                        Value::Object(named),
+                    ) => named
+                        .values_mut()
+                        .for_each(|schema| move_references(schema, place)),
+                    (_, value) => move_references(value, place),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{move_references, only_objects};
+    use serde_json::json;
+
+    #[test]
+    fn references_move_with_their_schema() {
+        let mut schema = json!({
+            "$defs": {"$ref": {"$ref": "#/$defs/a"}, "default": {"$ref": "#"}},
+            "properties": {"const": {"$ref": "#/$defs/b"}, "x": {"anyOf": [{"$ref": "#/$defs/c"}]}},
+            "default": {"$ref": "#/$defs/d"},
+            "items": {"$ref": "https://example.com/e"},
+            "not": {"$ref": "#anchor"},
+        });
+        move_references(&mut schema, "/properties/arguments");
+        assert_eq!(
+            schema,
+            json!({
+                "$defs": {
+                    "$ref": {"$ref": "#/properties/arguments/$defs/a"},
+                    "default": {"$ref": "#/properties/arguments"},
+                },
+                "properties": {
+                    "const": {"$ref": "#/properties/arguments/$defs/b"},
+                    "x": {"anyOf": [{"$ref": "#/properties/arguments/$defs/c"}]},
+                },
+                "default": {"$ref": "#/$defs/d"},
+                "items": {"$ref": "https://example.com/e"},
+                "not": {"$ref": "#anchor"},
+            })
+        );
+    }
+
+    #[test]
+    fn arguments_are_objects() {
+        for (mut schema, expected) in [
+            (json!({}), json!({"type": "object"})),
+            (json!({"type": "null"}), json!({"type": "null"})),
+            (json!({"$ref": "#/$defs/a"}), json!({"$ref": "#/$defs/a"})),
+        ] {
+            only_objects(&mut schema);
+            assert_eq!(schema, expected);
+        }
+    }
 }

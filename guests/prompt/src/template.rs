@@ -120,6 +120,11 @@ impl Template {
         self.support.tool_results
     }
 
+    /// Whether the template shows the model several calls of one answer.
+    pub fn supports_parallel_calls(&self) -> bool {
+        self.support.parallel_calls
+    }
+
     /// The text that follows an answer, if the template has one: it ends the answer, whether or not
     /// the model's file says so of its token.
     pub fn end_of_answer(&self) -> Option<String> {

@@ -98,8 +98,11 @@ impl Text {
     /// The length of the longest end of `held` that begins a stop text.
     fn start_of_a_stop(&self) -> usize {
         let lengths = self.stops.iter().filter_map(|stop| {
-            stop.char_indices()
+            let longest = stop.floor_char_boundary(self.held.len());
+            stop[..longest]
+                .char_indices()
                 .map(|(length, _)| length)
+                .chain((longest < stop.len()).then_some(longest))
                 .rev()
                 .find(|length| self.held.ends_with(&stop[..*length]))
         });

@@ -6,7 +6,7 @@
 //!    what may be an opening, then in `block` what is between opening and end.
 //! 3. `scan` finds the end of the JSON in a block, and `calls` reads it, or the parameters in tags.
 //!
-//! What turns out to be no call is text, unchanged. All of it takes time in proportion to the text,
+//! What turns out to be no call is text, unchanged, and so is what a model thinks before it answers. All of it takes time in proportion to the text,
 //! and nothing recurses as deep as the text says.
 
 mod block;
@@ -23,7 +23,7 @@ pub use parser::Parser;
 pub enum Piece {
     /// What the model says.
     Text(String),
-    /// What it calls; without an id of the model's own it is `call_0`, `call_1` and so on.
+    /// What it calls; without an id of the model's own it is `call_0`, `call_1` and so on, behind the calls before.
     Call(ToolCall),
 }
 

@@ -384,3 +384,20 @@ fn every_template_renders_a_conversation() {
     }
     assert!(count > 30, "{count} templates in {}", folder.display());
 }
+
+/// Llama's templates of version 3 refuse an answer with two calls; most others take them.
+#[test]
+fn several_calls_of_one_answer() {
+    let Some(folder) = folder() else { return };
+    for (name, several) in [
+        ("llama3_2_vision", false),
+        ("qwen_25", true),
+        ("qwen3", true),
+        ("mistral_v3_tekken", true),
+        ("command_a_tool_use", true),
+    ] {
+        let template = template(&folder, name);
+        assert!(template.supports_tool_calls(), "{name}");
+        assert_eq!(template.supports_parallel_calls(), several, "{name}");
+    }
+}

@@ -26,7 +26,7 @@ wasmtime::component::bindgen!({
 });
 
 pub(crate) use exports::llm_wasi::llm::generation::{
-    Answer, Event, Finish, Message, Options, Part, Role, Tool, ToolChoice,
+    Answer, Event, Finish, Message, Options, Part, Role, Tool, ToolCall, ToolChoice,
 };
 pub(crate) use exports::llm_wasi::llm::models::{
     Capabilities, EmbeddingOptions, Embeddings, ModelInfo, ModelOptions,

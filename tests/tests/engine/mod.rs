@@ -4,3 +4,4 @@ mod chat;
 pub(crate) mod host;
 mod ranges;
 mod requests;
+mod templates;

@@ -24,26 +24,24 @@ pub(super) fn bounded_member(state: &State, value: Value) -> Result<Value, Error
     Ok(value)
 }
 
-/// minijinja's function `namespace`, with values for variables.
-pub(super) fn namespace(
-    environment: &Environment,
-) -> Result<impl Fn(&mut State, Option<Value>, Kwargs) -> Result<Value, Error> + use<>, Error> {
+/// Has the function `namespace` make its members as variables are made.
+pub(super) fn bound_namespaces(environment: &mut Environment) -> Result<(), Error> {
     let all = environment.globals().find(|(name, _)| *name == "namespace");
     let (_, make) = all.ok_or_else(|| Error::new(ErrorKind::UnknownFunction, "namespace"))?;
-    Ok(
-        move |state: &mut State, map: Option<Value>, kwargs: Kwargs| {
-            let mut args = Vec::new();
-            if let Some(map) = map {
-                args.push(bounded(state, map)?);
-            }
-            let pairs = kwargs.args().map(|name| {
-                let value: Value = kwargs.get(name)?;
-                Ok((name, bounded(state, value)?))
-            });
-            args.push(pairs.collect::<Result<Kwargs, Error>>()?.into());
-            make.call(state, &args)
-        },
-    )
+    let bound = move |state: &mut State, map: Option<Value>, kwargs: Kwargs| {
+        let mut args = Vec::new();
+        if let Some(map) = map {
+            args.push(bounded(state, map)?);
+        }
+        let pairs = kwargs.args().map(|name| {
+            let value: Value = kwargs.get(name)?;
+            Ok((name, bounded(state, value)?))
+        });
+        args.push(pairs.collect::<Result<Kwargs, Error>>()?.into());
+        make.call(state, &args)
+    };
+    environment.add_function("namespace", bound);
+    Ok(())
 }
 
 /// Counts the parts of a value as fuel, and refuses one that goes deep.

@@ -2,7 +2,7 @@
 //! Python's strings, `tojson` as Python writes JSON, and the functions `raise_exception` and
 //! `strftime_now`.
 
-use super::bound::{bounded, bounded_member, charge, namespace};
+use super::bound::{bound_namespaces, bounded, bounded_member, charge};
 use super::json::tojson;
 use super::source::{BOUNDED, BOUNDED_MEMBER};
 use crate::clock::strftime_now;
@@ -30,7 +30,7 @@ pub(super) fn environment() -> Result<Environment<'static>, Error> {
     environment.add_filter("tojson", tojson);
     environment.add_function(BOUNDED, bounded);
     environment.add_function(BOUNDED_MEMBER, bounded_member);
-    environment.add_function("namespace", namespace(&environment)?);
+    bound_namespaces(&mut environment)?;
     environment.set_formatter(format);
     environment.set_recursion_limit(RECURSION);
     Ok(environment)

@@ -12,6 +12,8 @@ pub(super) struct Support {
     pub(super) tools: bool,
     pub(super) tool_calls: bool,
     pub(super) tool_results: bool,
+    /// Whether one answer may have several calls.
+    pub(super) parallel_calls: bool,
     pub(super) shape: Shape,
 }
 
@@ -20,6 +22,7 @@ const USER: &str = "MARK-OF-A-USER";
 const NAME: &str = "mark_of_a_name";
 const KEY: &str = "mark_of_a_key";
 const VALUE: &str = "mark_of_a_value";
+const OTHER_VALUE: &str = "mark_of_another";
 const RESULT: &str = "MARK-OF-A-RESULT";
 
 impl Support {
@@ -41,19 +44,22 @@ impl Support {
         let has_system = render(&[system, user.clone()], &[], shape).contains(SYSTEM);
         let has_tools = render(slice::from_ref(&user), &[tool()], shape).contains(NAME);
 
+        let with_calls = [user.clone(), calls(), result(0), result(1)];
         let with_call = [user, call()];
-        let with_result = [with_call.as_slice(), &[result()]].concat();
+        let with_result = [with_call.as_slice(), &[result(0)]].concat();
         for shape in shapes(shape) {
             // Some templates want a call to be answered.
             let answered = render(&with_result, &[tool()], shape);
             if shows_call(&answered, shape)
                 || shows_call(&render(&with_call, &[tool()], shape), shape)
             {
+                let both = render(&with_calls, &[tool()], shape);
                 return Self {
                     system: has_system,
                     tools: has_tools,
                     tool_calls: true,
                     tool_results: answered.contains(RESULT),
+                    parallel_calls: both.contains(VALUE) && both.contains(OTHER_VALUE),
                     shape,
                 };
             }
@@ -62,6 +68,7 @@ impl Support {
             system: has_system,
             tools: has_tools,
             tool_calls: false,
+            parallel_calls: false,
             tool_results: render(&with_result, &[tool()], shape).contains(RESULT),
             shape,
         }
@@ -99,19 +106,28 @@ fn tool() -> Tool {
 }
 
 fn call() -> Message {
+    calling(&[VALUE])
+}
+
+fn calls() -> Message {
+    calling(&[VALUE, OTHER_VALUE])
+}
+
+fn calling(values: &[&str]) -> Message {
+    let call = |(number, value): (usize, &&str)| ToolCall {
+        id: format!("call_{number}"),
+        name: NAME.to_owned(),
+        arguments: format!(r#"{{"{KEY}": "{value}"}}"#),
+    };
     Message {
-        tool_calls: vec![ToolCall {
-            id: "call_0".to_owned(),
-            name: NAME.to_owned(),
-            arguments: format!(r#"{{"{KEY}": "{VALUE}"}}"#),
-        }],
+        tool_calls: values.iter().enumerate().map(call).collect(),
         ..Message::new(Role::Assistant, "")
     }
 }
 
-fn result() -> Message {
+fn result(number: usize) -> Message {
     Message {
-        tool_call_id: Some("call_0".to_owned()),
+        tool_call_id: Some(format!("call_{number}")),
         ..Message::new(Role::Tool, RESULT)
     }
 }

@@ -21,8 +21,44 @@ pub struct Parser {
     closings: &'static [&'static str],
     /// How many calls there were.
     calls: usize,
+    /// The number in the next id that is given.
+    next_id: usize,
+    thought: Option<Thought>,
     pieces: Vec<Piece>,
 }
+
+/// What a model thinks before it answers; there are no calls in it.
+#[derive(Debug)]
+struct Thought {
+    close: &'static str,
+    /// The last characters, as many bytes as that has at most.
+    last: String,
+}
+
+impl Thought {
+    fn new(close: &'static str) -> Self {
+        Self {
+            close,
+            last: String::new(),
+        }
+    }
+
+    /// Takes a character. Whether it was the last one.
+    fn push(&mut self, character: char) -> bool {
+        self.last.push(character);
+        while self.last.len() > self.close.len() {
+            self.last.remove(0);
+        }
+        self.last == self.close
+    }
+}
+
+/// The texts around what is thought.
+const THOUGHTS: [(&str, &str); 3] = [
+    ("<think>", "</think>"),
+    ("[THINK]", "[/THINK]"),
+    ("<|START_THINKING|>", "<|END_THINKING|>"),
+];
 
 impl Parser {
     /// An answer of a model that may call these tools. They say of which type a parameter is where
@@ -39,8 +75,28 @@ impl Parser {
             space: String::new(),
             closings: &[],
             calls: 0,
+            next_id: 0,
+            thought: None,
             pieces: Vec::new(),
         }
+    }
+
+    /// Gives no id that one of these calls has.
+    #[must_use]
+    pub fn behind<'a>(mut self, ids: impl IntoIterator<Item = &'a str>) -> Self {
+        let numbers = ids.into_iter().filter_map(|id| id.strip_prefix("call_"));
+        let last = numbers.filter_map(|number| number.parse::<usize>().ok());
+        self.next_id = last.map(|last| last.saturating_add(1)).max().unwrap_or(0);
+        self
+    }
+
+    /// Goes on from a prompt, which may end in the beginning of a thought.
+    #[must_use]
+    pub fn behind_prompt(mut self, prompt: &str) -> Self {
+        let prompt = prompt.trim_end();
+        let opened = THOUGHTS.iter().find(|(open, _)| prompt.ends_with(open));
+        self.thought = opened.map(|(_, close)| Thought::new(close));
+        self
     }
 
     /// Takes a part of the answer, and gives what is certain now.
@@ -64,6 +120,13 @@ impl Parser {
     }
 
     fn step(&mut self, character: char) {
+        if let Some(thought) = &mut self.thought {
+            if thought.push(character) {
+                self.thought = None;
+            }
+            self.text(character.encode_utf8(&mut [0; 4]));
+            return;
+        }
         match self.block.take() {
             None => self.outside(character),
             Some(mut block) => match block.push(character, &self.tools) {
@@ -105,8 +168,16 @@ impl Parser {
                 self.block = Some(Block::new(opening, before));
                 return;
             }
+            if let Some((open, close)) = THOUGHTS.iter().find(|(open, _)| open == held) {
+                self.held.clear();
+                self.thought = Some(Thought::new(close));
+                self.text(open);
+                return;
+            }
             let closings = self.closings.iter().copied();
-            let mut texts = closings.chain(self.possible().map(|opening| opening.text));
+            let openings = self.possible().map(|opening| opening.text);
+            let thoughts = THOUGHTS.iter().map(|(open, _)| *open);
+            let mut texts = closings.chain(openings).chain(thoughts);
             if texts.any(|text| text.starts_with(held)) {
                 return;
             }
@@ -125,7 +196,9 @@ impl Parser {
 
     fn called(&mut self, calls: Vec<Call>, opening: &'static Opening) {
         for call in calls {
-            let id = call.id.unwrap_or_else(|| format!("call_{}", self.calls));
+            let number = self.next_id;
+            self.next_id = number.saturating_add(1);
+            let id = call.id.unwrap_or_else(|| format!("call_{number}"));
             self.calls += 1;
             self.pieces.push(Piece::Call(ToolCall {
                 id,

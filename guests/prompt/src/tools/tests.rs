@@ -400,3 +400,57 @@ fn formats_of_templates() {
         assert_eq!(Format::of_template(source), format, "{source}");
     }
 }
+
+/// What a model considers is no call, wherever the thought begins.
+#[test]
+fn thoughts_have_no_calls() {
+    let call = r#"<tool_call>{"name": "f", "arguments": {}}</tool_call>"#;
+    let thought = format!("<think>\nI could {call}, [THINK] or not.\n</think>");
+    let text = format!("{thought}\nNo.");
+    check(Format::Hermes, &text, &[Text(&text)]);
+    let text = format!("{thought}{call}");
+    check(
+        Format::Hermes,
+        &text,
+        &[Text(&thought), Call("call_0", "f", "{}")],
+    );
+    let mistral = r#"[THINK][TOOL_CALLS]f{}[/THINK][TOOL_CALLS]g{}"#;
+    check(
+        Format::Mistral,
+        mistral,
+        &[
+            Text("[THINK][TOOL_CALLS]f{}[/THINK]"),
+            Call("call_0", "g", "{}"),
+        ],
+    );
+    // The prompt has opened it.
+    let answer = format!("maybe {call}</think>{call}");
+    for (prompt, calls) in [("…<think>\n", 1), ("…<think></think>", 2), ("", 2)] {
+        let mut parser = Parser::new(Format::Hermes, &tools()).behind_prompt(prompt);
+        let mut pieces = parser.push(&answer);
+        pieces.extend(parser.end());
+        let found = pieces
+            .iter()
+            .filter(|piece| matches!(piece, Piece::Call(_)));
+        assert_eq!(found.count(), calls, "{prompt}");
+    }
+}
+
+#[test]
+fn ids_go_on_behind_the_calls_before() {
+    let call = r#"<tool_call>{"name": "f", "arguments": {}}</tool_call>"#;
+    let ids = |before: &[&str]| {
+        let mut parser = Parser::new(Format::Hermes, &tools()).behind(before.iter().copied());
+        let pieces = parser.push(&format!("{call}{call}"));
+        let ids = pieces.into_iter().map(|piece| match piece {
+            Piece::Call(call) => call.id,
+            Piece::Text(text) => panic!("{text}"),
+        });
+        ids.collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&[]), ["call_0", "call_1"]);
+    assert_eq!(
+        ids(&["call_4", "call_1", "abc", "call_x"]),
+        ["call_5", "call_6"]
+    );
+}

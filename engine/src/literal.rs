@@ -1,0 +1,223 @@
+//! Texts of messages, in which nothing is a special token: whoever writes one must not end it, and begin another in its place.
+//!
+//! A prompt is tokenized with the special tokens that its template writes. Where a message has the words of one, a mark goes
+//! into them before the template is rendered. The prompt is cut at the marks, and its parts are tokenized one by one.
+
+use crate::failure::{Failure, invalid};
+use crate::model::Model;
+use prompt::{Message, Tool};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Characters without a meaning. One that no text has is the mark.
+const MARKS: std::ops::RangeInclusive<char> = '\u{e000}'..='\u{e0ff}';
+/// How often parts of special tokens that are cut may be found to be special tokens in their turn.
+const ROUNDS: usize = 8;
+
+/// Marks what is in texts.
+pub(crate) struct Literal<'a> {
+    model: &'a Model,
+    mark: char,
+}
+
+impl<'a> Literal<'a> {
+    /// For a prompt of these texts.
+    pub(crate) fn new(
+        model: &'a Model,
+        messages: &[Message],
+        tools: &[Tool],
+    ) -> Result<Self, Failure> {
+        let mut used = BTreeSet::new();
+        let mut note = |text: &str| used.extend(text.chars().filter(|c| MARKS.contains(c)));
+        for message in messages {
+            note(&message.content);
+            for call in &message.tool_calls {
+                note(&call.arguments);
+            }
+        }
+        for tool in tools {
+            note(&tool.description);
+            note(&tool.parameters);
+        }
+        let mut marks = MARKS;
+        let mark = marks.find(|mark| !used.contains(mark));
+        let mark = mark.ok_or_else(|| {
+            invalid(
+                "messages",
+                "expected texts without all of the characters from U+E000 to U+E0FF",
+            )
+        })?;
+        Ok(Self { model, mark })
+    }
+
+    /// A message for the template.
+    pub(crate) fn message(&self, message: &mut Message) -> Result<(), Failure> {
+        self.text(&mut message.content)?;
+        if let Some(id) = &mut message.tool_call_id {
+            self.text(id)?;
+        }
+        for call in &mut message.tool_calls {
+            self.text(&mut call.id)?;
+            self.text(&mut call.name)?;
+            self.json(&mut call.arguments)?;
+        }
+        Ok(())
+    }
+
+    /// A tool for the template. Its name has letters, digits, `_` and `-`.
+    pub(crate) fn tool(&self, tool: &mut Tool) -> Result<(), Failure> {
+        self.text(&mut tool.description)?;
+        self.json(&mut tool.parameters)
+    }
+
+    /// The prompt without the marks, and where they were.
+    pub(crate) fn cut(&self, rendered: &str) -> (String, Vec<usize>) {
+        let mut text = String::with_capacity(rendered.len());
+        let mut cuts = Vec::new();
+        // As JSON in ASCII writes it.
+        let escaped = format!("\\u{:04x}", u32::from(self.mark));
+        for (index, part) in rendered
+            .split(self.mark)
+            .flat_map(|part| part.split(&escaped))
+            .enumerate()
+        {
+            if index > 0 {
+                cuts.push(text.len());
+            }
+            text.push_str(part);
+        }
+        (text, cuts)
+    }
+
+    fn text(&self, text: &mut String) -> Result<(), Failure> {
+        if self.model.is_plain(text)? {
+            return Ok(());
+        }
+        let mut parts = vec![std::mem::take(text)];
+        for _ in 0..ROUNDS {
+            let mut special = BTreeSet::new();
+            for part in &parts {
+                special.extend(self.model.special_in(part)?);
+            }
+            if special.is_empty() {
+                *text = parts.join(self.mark.encode_utf8(&mut [0; 4]));
+                return Ok(());
+            }
+            for word in &special {
+                parts = parts
+                    .iter()
+                    .flat_map(|part| within(part, word))
+                    .map(str::to_owned)
+                    .collect();
+            }
+        }
+        Err(invalid(
+            "messages",
+            "expected texts in which the words of the model's special tokens can be told from others",
+        ))
+    }
+
+    /// The texts in JSON, which is left as it is if they have nothing special.
+    fn json(&self, json: &mut String) -> Result<(), Failure> {
+        let Ok(mut value) = serde_json::from_str::<Value>(json) else {
+            // Whoever takes the message says what is wrong with it.
+            return self.text(json);
+        };
+        let mut texts = String::new();
+        gather(&value, &mut texts);
+        if self.model.is_plain(json)? && self.model.is_plain(&texts)? {
+            return Ok(());
+        }
+        self.value(&mut value)?;
+        *json = value.to_string();
+        Ok(())
+    }
+
+    fn value(&self, value: &mut Value) -> Result<(), Failure> {
+        match value {
+            Value::String(text) => self.text(text),
+            Value::Array(items) => items.iter_mut().try_for_each(|item| self.value(item)),
+            Value::Object(pairs) => {
+                let mut marked = serde_json::Map::new();
+                for (mut key, mut value) in std::mem::take(pairs) {
+                    self.text(&mut key)?;
+                    self.value(&mut value)?;
+                    marked.insert(key, value);
+                }
+                *pairs = marked;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// All texts of a value, a line each.
+fn gather(value: &Value, texts: &mut String) {
+    match value {
+        Value::String(text) => {
+            texts.push_str(text);
+            texts.push('\n');
+        }
+        Value::Array(items) => items.iter().for_each(|item| gather(item, texts)),
+        Value::Object(pairs) => {
+            for (key, value) in pairs {
+                texts.push_str(key);
+                texts.push('\n');
+                gather(value, texts);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The text, cut within each of these words, behind its first character.
+fn within<'a>(text: &'a str, word: &str) -> Vec<&'a str> {
+    let first = word.chars().next().map_or(0, char::len_utf8);
+    let mut parts = Vec::new();
+    let mut start = 0;
+    for (at, _) in text.match_indices(word) {
+        parts.push(&text[start..at + first]);
+        start = at + first;
+    }
+    parts.push(&text[start..]);
+    parts
+}
+
+/// Of which tokens `with` has more than `without`.
+pub(crate) fn more_of(with: &[u32], without: &[u32]) -> Vec<u32> {
+    let mut counts: BTreeMap<u32, i64> = BTreeMap::new();
+    for token in with {
+        *counts.entry(*token).or_default() += 1;
+    }
+    for token in without {
+        *counts.entry(*token).or_default() -= 1;
+    }
+    let more = counts.into_iter().filter(|(_, count)| *count > 0);
+    more.map(|(token, _)| token).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{gather, more_of, within};
+
+    #[test]
+    fn words_are_cut() {
+        assert_eq!(within("a<|e|>b<|e|>", "<|e|>"), ["a<", "|e|>b<", "|e|>"]);
+        assert_eq!(within("ab", "c"), ["ab"]);
+        assert_eq!(within("é", "é"), ["é", ""]);
+    }
+
+    #[test]
+    fn texts_of_json() {
+        let mut texts = String::new();
+        let value = serde_json::json!({"a": ["b", 1, {"c": "\u{e000}"}], "d": null});
+        gather(&value, &mut texts);
+        assert_eq!(texts, "a\nb\nc\n\u{e000}\nd\n");
+    }
+
+    #[test]
+    fn what_there_is_more_of() {
+        assert_eq!(more_of(&[1, 2, 2, 3], &[2, 3, 4]), [1, 2]);
+    }
+}
