@@ -28,7 +28,7 @@ pub(crate) struct Turn {
     conversation: Rc<RefCell<Conversation>>,
     model: Rc<Model>,
     context: Option<Context>,
-    message: Message,
+    said: Vec<Message>,
     /// The prompt's tokens; none if it has an image, which is evaluated anew each time.
     tokens: Vec<u32>,
     /// The prompt in words.
@@ -79,7 +79,7 @@ impl Conversation {
     }
 
     /// Says something: the answer begins.
-    pub(crate) fn say(this: &Rc<RefCell<Self>>, message: Message) -> Result<Generation, Failure> {
+    pub(crate) fn say(this: &Rc<RefCell<Self>>, said: Vec<Message>) -> Result<Generation, Failure> {
         let mut conversation = this.borrow_mut();
         let Self {
             model,
@@ -96,9 +96,12 @@ impl Conversation {
                 "expected the stream of the answer before to end or be dropped first",
             ));
         }
+        if said.is_empty() {
+            return Err(invalid("messages", "expected at least one, found none"));
+        }
         let request = Request::new(model, options, true)?;
         let mut all = messages.clone();
-        all.push(message.clone());
+        all.extend(said.iter().cloned());
         let rendered = model.render(&all, &request)?;
         // What the context holds need not be read again, and must not: the tokens that a model writes are
         // not always those that its text is read as.
@@ -123,7 +126,7 @@ impl Conversation {
             conversation: this.clone(),
             model: model.clone(),
             context: Some(context),
-            message,
+            said,
             tokens: match &prompt {
                 Prompt::Tokens(tokens) => tokens.clone(),
                 Prompt::WithImage(_) => Vec::new(),
@@ -158,7 +161,7 @@ impl Turn {
         let Some(generated) = generated else {
             return;
         };
-        conversation.messages.push(self.message.clone());
+        conversation.messages.append(&mut self.said);
         conversation.messages.push(Message {
             role: Role::Assistant,
             content: vec![Part::Text(generated.text)],

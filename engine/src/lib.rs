@@ -201,11 +201,22 @@ impl api::GuestConversation for ConversationHandle {
     }
 
     fn say(&self, message: api::Message) -> Result<api::Answer, Failure> {
-        Conversation::say(&self.0, message)?.collect()
+        Conversation::say(&self.0, vec![message])?.collect()
     }
 
     fn stream_answer(&self, message: api::Message) -> Result<api::AnswerStream, Failure> {
-        Ok(stream(Conversation::say(&self.0, message)?))
+        Ok(stream(Conversation::say(&self.0, vec![message])?))
+    }
+
+    fn say_all(&self, messages: Vec<api::Message>) -> Result<api::Answer, Failure> {
+        Conversation::say(&self.0, messages)?.collect()
+    }
+
+    fn stream_answer_to_all(
+        &self,
+        messages: Vec<api::Message>,
+    ) -> Result<api::AnswerStream, Failure> {
+        Ok(stream(Conversation::say(&self.0, messages)?))
     }
 
     fn messages(&self) -> Vec<api::Message> {

@@ -302,6 +302,30 @@ impl Llm {
             .unwrap()
     }
 
+    pub(crate) fn say_all(
+        &mut self,
+        conversation: ResourceAny,
+        messages: &[Message],
+    ) -> Result<Answer, Error> {
+        let generation = self.host.llm_wasi_llm_generation();
+        generation
+            .conversation()
+            .call_say_all(&mut self.store, conversation, messages)
+            .unwrap()
+    }
+
+    pub(crate) fn stream_answer_to_all(
+        &mut self,
+        conversation: ResourceAny,
+        messages: &[Message],
+    ) -> Result<ResourceAny, Error> {
+        let generation = self.host.llm_wasi_llm_generation();
+        generation
+            .conversation()
+            .call_stream_answer_to_all(&mut self.store, conversation, messages)
+            .unwrap()
+    }
+
     pub(crate) fn stream_answer(
         &mut self,
         conversation: ResourceAny,

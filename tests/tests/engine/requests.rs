@@ -283,6 +283,26 @@ fn embeddings_of_several_texts() {
     }
 }
 
+/// An embedding needs no room for a text behind it.
+#[test]
+fn the_whole_context_is_there_for_an_embedding() {
+    let model = TinyModel::new();
+    let (_folder, registry) = tiny(&model);
+    let mut llm = Llm::new(registry);
+    let handle = llm.open(None, Some(256)).unwrap();
+    let asked = EmbeddingOptions {
+        dimensions: None,
+        normalize: None,
+    };
+    // Each byte is a token, and one begins the text.
+    let embeddings = llm.embed(handle, &[&"x".repeat(255)], asked).unwrap();
+    assert_eq!(embeddings.tokens, 256);
+    match llm.embed(handle, &[&"x".repeat(256)], asked).unwrap_err() {
+        Error::PromptTooLong(found) => assert_eq!((found.prompt_tokens, found.most), (257, 256)),
+        error => panic!("{error:?}"),
+    }
+}
+
 #[test]
 fn a_conversation_keeps_what_a_dropped_stream_gave_and_nothing_of_a_failure() {
     let model = TinyModel::new();

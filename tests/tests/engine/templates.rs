@@ -242,3 +242,38 @@ fn a_call_is_demanded_by_schemas_with_references_and_by_none() {
         }
     }
 }
+
+#[test]
+fn the_results_of_all_calls_are_said_at_once() {
+    let (_folder, mut llm) = with(HERMES);
+    let model = llm.open(None, Some(4096)).unwrap();
+    let call = r#"<tool_call>{"name":"find","arguments":{}}</tool_call>"#;
+    let asked = Options {
+        tools: Some(vec![tool("{}")]),
+        ..saying(&call.repeat(2))
+    };
+    let conversation = llm.begin(model, &[], &asked).unwrap();
+    let said = llm.say(conversation, &user("a")).unwrap();
+    assert_eq!(said.tool_calls.len(), 2);
+    let results: Vec<_> = said
+        .tool_calls
+        .iter()
+        .map(|call| Message {
+            tool_call_id: Some(call.id.clone()),
+            ..message(Role::Tool, &call.id)
+        })
+        .collect();
+    let again = llm.say_all(conversation, &results).unwrap();
+    assert_eq!(again.tool_calls[1].id, "call_3");
+    let messages = llm.messages(conversation);
+    assert_eq!(messages.len(), 5);
+    assert_eq!(messages[2..4], results);
+    let stream = llm.stream_answer_to_all(conversation, &results).unwrap();
+    llm.drop(stream);
+    // Nothing was computed.
+    assert_eq!(llm.messages(conversation).len(), 5);
+    match llm.say_all(conversation, &[]).unwrap_err() {
+        Error::InvalidRequest(invalid) => assert_eq!(invalid.field, "messages"),
+        error => panic!("{error:?}"),
+    }
+}

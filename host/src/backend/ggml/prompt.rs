@@ -116,7 +116,10 @@ impl Prompt {
                 // llama.cpp aborts if an encoder gets more at once than `ubatch-size`, which equals
                 // `batch-size` here.
                 let most = session.context().n_ubatch() as usize;
-                check_fits(tokens.len(), session.size())?;
+                let size = session.size();
+                if tokens.len() > size {
+                    return Err(prompt_too_long(tokens.len(), size, "ctx-size"));
+                }
                 if tokens.len() > most {
                     return Err(prompt_too_long(tokens.len(), most, "batch-size"));
                 }
