@@ -27,20 +27,22 @@ impl<'a> Literal<'a> {
         messages: &[Message],
         tools: &[Tool],
     ) -> Result<Self, Failure> {
-        let mut used = BTreeSet::new();
-        let mut note = |text: &str| used.extend(text.chars().filter(|c| MARKS.contains(c)));
+        let mut texts = Vec::new();
         for message in messages {
-            note(&message.content);
-            for call in &message.tool_calls {
-                note(&call.arguments);
-            }
+            texts.push(message.content.as_str());
+            texts.extend(message.tool_calls.iter().map(|call| &*call.arguments));
         }
         for tool in tools {
-            note(&tool.description);
-            note(&tool.parameters);
+            texts.extend([&*tool.description, &*tool.parameters]);
         }
-        let mut marks = MARKS;
-        let mark = marks.find(|mark| !used.contains(mark));
+        // One question to the host for all, in most cases.
+        model.are_plain(&texts)?;
+        let used: BTreeSet<char> = texts
+            .iter()
+            .flat_map(|text| text.chars())
+            .filter(|character| MARKS.contains(character))
+            .collect();
+        let mark = MARKS.into_iter().find(|mark| !used.contains(mark));
         let mark = mark.ok_or_else(|| {
             invalid(
                 "messages",
@@ -125,7 +127,7 @@ impl<'a> Literal<'a> {
         };
         let mut texts = String::new();
         gather(&value, &mut texts);
-        if self.model.is_plain(json)? && self.model.is_plain(&texts)? {
+        if self.model.are_plain(&[json, &texts])? {
             return Ok(());
         }
         self.value(&mut value)?;

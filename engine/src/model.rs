@@ -26,7 +26,7 @@ const MAX_CONTEXT_LENGTH: u32 = 1 << 24;
 /// What a context's length is a multiple of.
 const CONTEXT_STEP: u32 = 256;
 /// How many texts are known to have nothing special in them.
-const PLAIN: usize = 10_000;
+const PLAIN: usize = 100_000;
 /// How many contexts wait for the next request. Each holds a KV cache.
 const POOL: usize = 1;
 
@@ -197,19 +197,29 @@ impl Model {
 
     /// Whether a text has no special tokens in it.
     pub(crate) fn is_plain(&self, text: &str) -> Result<bool, Failure> {
-        let hash = self.hashes.hash_one(text);
-        if self.plain.borrow().contains(&hash) {
+        self.are_plain(&[text])
+    }
+
+    /// Whether none of the texts has special tokens in it.
+    pub(crate) fn are_plain(&self, texts: &[&str]) -> Result<bool, Failure> {
+        let hashed = texts.iter().map(|text| (self.hashes.hash_one(text), *text));
+        let plain = self.plain.borrow();
+        let (hashes, unknown): (Vec<u64>, Vec<&str>) =
+            hashed.filter(|(hash, _)| !plain.contains(hash)).unzip();
+        drop(plain);
+        if unknown.is_empty() {
             return Ok(true);
         }
-        let is_plain = self.tokenize(text, true)? == self.tokenize(text, false)?;
-        if is_plain {
-            let mut plain = self.plain.borrow_mut();
-            if plain.len() >= PLAIN {
-                plain.clear();
-            }
-            plain.insert(hash);
+        let all = unknown.join("\n");
+        if self.tokenize(&all, true)? != self.tokenize(&all, false)? {
+            return Ok(false);
         }
-        Ok(is_plain)
+        let mut plain = self.plain.borrow_mut();
+        if plain.len() + hashes.len() > PLAIN {
+            plain.clear();
+        }
+        plain.extend(hashes);
+        Ok(true)
     }
 
     /// The words of special tokens in a text.
