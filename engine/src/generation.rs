@@ -7,7 +7,7 @@ use crate::bindings::exports::llm_wasi::llm::types::{
 use crate::conversation::Turn;
 use crate::failure::{Failure, invalid};
 use crate::model::{EndOfAnswer, Model};
-use crate::nn::{self, Context, NoStep, Step};
+use crate::nn::{self, Context, NoStep, RESERVED, Step};
 use crate::rendered::Prompt;
 use crate::request::Request;
 use prompt::{Parser, Piece as Parsed, Text};
@@ -370,9 +370,6 @@ impl Drop for Generation {
         }
     }
 }
-
-/// The host keeps this many tokens of the context free of the prompt.
-const RESERVED: u32 = 4;
 
 fn candidate(candidate: nn::Candidate) -> Candidate {
     Candidate {

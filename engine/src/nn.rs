@@ -10,6 +10,8 @@ use crate::failure::{Failure, invalid, of_host};
 
 pub(crate) use language::{Candidate, Description, TokenUsage};
 
+/// The host keeps this many tokens of a context free of the prompt.
+pub(crate) const RESERVED: u32 = 4;
 /// The prompt's index.
 const PROMPT: u32 = 0;
 /// The options' index.
@@ -165,7 +167,7 @@ impl Context {
             ErrorCode::PromptTooLong => Failure::PromptTooLong(
                 crate::bindings::exports::llm_wasi::llm::types::PromptTooLong {
                     prompt_tokens: tokens,
-                    most: self.length().unwrap_or(0),
+                    most: self.length().unwrap_or(0).saturating_sub(RESERVED),
                 },
             ),
             _ => of_host(error),

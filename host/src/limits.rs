@@ -98,7 +98,10 @@ const NAMES: [(&str, &str); 14] = [
         "bytes of the name of a model, an input or an output",
     ),
     ("options", "bytes of a JSON document of options"),
-    ("prompt-tokens", "tokens of a prompt"),
+    (
+        "prompt-tokens",
+        "tokens of a prompt, and of what is turned into text; 8 bytes for each of a text that becomes tokens, at least 1 MiB",
+    ),
     (
         "compute-time",
         "time of one computation, or of one step of it",

@@ -107,7 +107,6 @@ impl Monitor {
     }
 
     /// Whether an interrupt of this monitor itself waits to be heard.
-    #[cfg(target_os = "linux")]
     pub(crate) fn is_interrupted_itself(&self) -> bool {
         self.inner.interrupted.load(Ordering::Acquire)
     }

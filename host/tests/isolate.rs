@@ -445,6 +445,51 @@ fn what_does_not_hear_of_an_interrupt_is_ended() {
     wait_until(|| !is_alive(worker));
 }
 
+/// Whoever wanted a model may be gone before its worker is there.
+#[test]
+fn a_model_that_nobody_waits_for_is_not_loaded() {
+    let monitor = Monitor::default();
+    monitor.end();
+    let registry = builder(&isolation()).monitor(monitor).build();
+    let bytes = vec![b"any".to_vec()];
+    let started = Instant::now();
+    let loaded = registry.load(bytes, Encoding::PyTorch, Target::Cpu, Some("sleep 60000"));
+    let error = loaded.err().unwrap();
+    assert!(error.message.contains("nobody waits"), "{error}");
+    assert!(started.elapsed() < Duration::from_secs(30));
+}
+
+/// A computation may be one for several calls: the end of one's time does not take it from the others.
+#[test]
+fn what_others_wait_for_as_well_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model");
+    std::fs::write(&path, "any").unwrap();
+    let preload = format!("probe:PyTorch:CPU:{}", path.display());
+    let scheduling = llm_wasi_host::Scheduling {
+        batch: 8,
+        ..llm_wasi_host::Scheduling::default()
+    };
+    let registry = builder(&isolation().named_models(NamedModels::All))
+        .preload(preload.parse().unwrap())
+        .scheduling(scheduling)
+        .build();
+    let graph = registry.load_by_name("probe", None).unwrap();
+    let mut one = graph.init_execution_context().unwrap();
+    let mut other = graph.init_execution_context().unwrap();
+    let monitor = one.monitor().unwrap();
+    thread::scope(|scope| {
+        let other = scope.spawn(move || ask(&mut *other, "sleep 9000"));
+        let one = scope.spawn(move || ask(&mut *one, "sleep 60000"));
+        thread::sleep(Duration::from_secs(1));
+        monitor.interrupt();
+        // Longer than what does not listen is given.
+        assert_eq!(other.join().unwrap().unwrap(), "slept");
+        let error = one.join().unwrap().unwrap_err();
+        assert!(error.message.contains("its time was over"), "{error}");
+    });
+}
+
 #[test]
 fn a_worker_killed_in_a_computation_is_an_error_and_nothing_else() {
     let probed = Probed::new(isolation());

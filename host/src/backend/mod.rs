@@ -33,6 +33,7 @@ pub mod ggml;
 #[cfg(any(feature = "ggml", feature = "onnx", feature = "openvino"))]
 mod in_use;
 pub mod language;
+pub(crate) mod large_text;
 #[cfg(feature = "onnx")]
 pub mod onnx;
 #[cfg(feature = "openvino")]

@@ -1,9 +1,10 @@
 //! The call of a context that waits for its worker, and how it is ended early.
 //!
 //! An interrupt of the context's monitor is passed on to the worker. Libraries look for one between their operations,
-//! and some never do: if a call may be endless, and goes on even so, its worker is ended.
+//! and some never do: if a call may be endless, and goes on even so, its worker is ended. Not as long as it may be a
+//! computation for others as well, that somebody wants.
 
-use super::worker::Worker;
+use super::worker::{Wanted, Worker};
 use crate::Monitor;
 use crate::monitor::Watcher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,6 +20,8 @@ pub(super) struct Calling {
     /// Whether a call may never end by itself: that of a model that a program brought, or of one of tensors, some of
     /// which have loops that no library looks into.
     may_be_endless: bool,
+    /// Whether several calls of the worker may be one computation.
+    may_be_for_others: bool,
     running: Mutex<Option<Running>>,
 }
 
@@ -30,14 +33,21 @@ struct Running {
     computes: bool,
     /// The monitor whose interrupt it has got.
     interrupted: Option<Monitor>,
+    /// As long as it has got none.
+    wanted: Option<Wanted>,
 }
 
 impl Calling {
     /// The calls of a context with this monitor. They hear of interrupts as long as somebody holds what comes second.
-    pub(super) fn new(monitor: Monitor, may_be_endless: bool) -> (Arc<Self>, Arc<Watcher>) {
+    pub(super) fn new(
+        monitor: Monitor,
+        may_be_endless: bool,
+        may_be_for_others: bool,
+    ) -> (Arc<Self>, Arc<Watcher>) {
         let calling = Arc::new(Self {
             monitor,
             may_be_endless,
+            may_be_for_others,
             running: Mutex::default(),
         });
         let watcher: Arc<Watcher> = Arc::new({
@@ -71,8 +81,13 @@ impl Calling {
             graph,
             computes,
             interrupted: None,
+            wanted: None,
         });
         if !computes {
+            if self.monitor.is_interrupted_itself() {
+                begun.interrupted = Some(self.monitor.clone());
+                self.end_later(begun, true);
+            }
             return false;
         }
         begun.interrupted = self.monitor.take_interrupt();
@@ -80,6 +95,8 @@ impl Calling {
         if interrupted {
             // The worker hears of it with the call.
             self.end_later(begun, false);
+        } else {
+            begun.wanted = Some(worker.wanted());
         }
         interrupted
     }
@@ -106,6 +123,7 @@ impl Calling {
             call.interrupted = Some(self.monitor.clone());
         }
         if call.interrupted.is_some() {
+            call.wanted = None;
             self.end_later(call, true);
         }
     }
@@ -124,15 +142,21 @@ impl Calling {
             if !may_be_endless {
                 return;
             }
-            thread::sleep(GRACE);
-            let (Some(calling), Some(worker)) = (calling.upgrade(), worker.upgrade()) else {
-                return;
-            };
-            let running = calling.running();
-            let runs = running.as_ref().is_some_and(|call| call.number == number);
-            drop(running);
-            if runs {
-                worker.give_up("its computation went on after its time was over");
+            loop {
+                thread::sleep(GRACE);
+                let (Some(calling), Some(worker)) = (calling.upgrade(), worker.upgrade()) else {
+                    return;
+                };
+                let running = calling.running();
+                let runs = running.as_ref().is_some_and(|call| call.number == number);
+                drop(running);
+                if !runs {
+                    return;
+                }
+                if !(calling.may_be_for_others && worker.is_wanted()) {
+                    worker.give_up("its computation went on after its time was over");
+                    return;
+                }
             }
         };
         let thread = thread::Builder::new().name("worker-ender".into());

@@ -5,12 +5,13 @@
 //! fails, and the next one has a context that is new.
 
 use super::calling::Calling;
-use super::frame::MAX_BLOBS;
+use super::frame::{self, MAX_BLOBS};
 use super::graph::Model;
 use super::message::{Ahead, Answer, Function, MOST_AHEAD, Output, ToContext, Value};
 use super::stream::Channel;
 use super::worker::Worker;
 use crate::backend::language::{Candidate, TokenUsage};
+use crate::backend::large_text::{check_tokens, turn};
 use crate::backend::{ExecutionContext, LanguageContext};
 use crate::monitor::Watcher;
 use crate::{Bytes, Error, ErrorCode, Monitor, OutputDescription, Tensor};
@@ -131,6 +132,11 @@ impl ExecutionContext for IsolatedContext {
     }
 
     fn set_input(&mut self, index: u32, tensor: Tensor) -> Result<(), Error> {
+        // In the worker as well, but there who waits for a turn could not leave.
+        let _turn = match self.is_language {
+            true => turn(tensor.data.len(), self.calling.monitor())?,
+            false => None,
+        };
         let state = self.state.get_mut();
         state.taken.remove(&index);
         let function = Function::SetInput {
@@ -247,6 +253,7 @@ impl ExecutionContext for IsolatedContext {
 
 impl LanguageContext for IsolatedContext {
     fn set_prompt(&mut self, tokens: &[u32]) -> Result<(), Error> {
+        check_tokens(tokens.len(), self.model.most_prompt_tokens())?;
         self.nothing(Function::SetPrompt(tokens.to_vec()))
     }
 
@@ -335,6 +342,12 @@ impl State {
         match answer {
             Ok(answer) => answer.result,
             Err(error) => {
+                if let Some(too_long) = frame::too_long(&error) {
+                    // Nothing has gone there, and the context is what it was.
+                    self.clear |= question.clear;
+                    self.taken.extend(question.taken);
+                    return Err(too_long);
+                }
                 self.session = None;
                 self.known = Known::default();
                 let died = worker.died(&error);

@@ -9,12 +9,14 @@
 //! The other side may be in the hands of a hostile model. Every size is compared with a limit before it counts,
 //! and memory grows with the bytes that come, not with those that are announced.
 
+use crate::{Error, ErrorCode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 
 /// The largest head. Texts, tokens and options are in heads; models and tensors are not.
-const MAX_HEAD: u32 = 256 << 20;
+const MAX_HEAD: u32 = if cfg!(test) { 1 << 20 } else { 256 << 20 };
 /// The most blobs of one frame.
 pub(super) const MAX_BLOBS: usize = 1024;
 /// The largest blob: what a list of a guest can have.
@@ -28,6 +30,29 @@ const FIRST_PIECE: u64 = 1 << 20;
 struct Head<M> {
     message: M,
     blobs: Vec<u64>,
+}
+
+/// Why a frame is not written: its head has so many bytes. Nothing of it has gone.
+#[derive(Debug)]
+struct TooLong(usize);
+
+impl fmt::Display for TooLong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "expected texts, tokens and names of at most {MAX_HEAD} bytes together for a model in a process of its own, \
+             found {}",
+            self.0
+        )
+    }
+}
+
+impl std::error::Error for TooLong {}
+
+/// The error for a frame that is too long: the stream is as it was.
+pub(super) fn too_long(error: &io::Error) -> Option<Error> {
+    let reason = error.get_ref()?.downcast_ref::<TooLong>()?;
+    Some(Error::new(ErrorCode::TooLarge, reason.to_string()))
 }
 
 /// Writes a frame.
@@ -56,7 +81,7 @@ pub(super) fn encode<M: Serialize>(message: &M, blobs: &[&[u8]]) -> io::Result<V
     let size = u32::try_from(bytes.len() - 4)
         .ok()
         .filter(|size| *size <= MAX_HEAD)
-        .ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "the message is too long"))?;
+        .ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, TooLong(bytes.len() - 4)))?;
     bytes[..4].copy_from_slice(&size.to_le_bytes());
     Ok(bytes)
 }
@@ -145,6 +170,18 @@ mod tests {
             assert!(read::<Message>(&mut reader).unwrap().is_some());
             assert!(read::<Message>(&mut reader).unwrap().is_none());
         }
+    }
+
+    #[test]
+    fn what_is_too_long_is_not_written() {
+        let text = "x".repeat(MAX_HEAD as usize);
+        let mut written = Vec::new();
+        let error = write(&mut written, &text, &[b"blob"]).unwrap_err();
+        assert!(written.is_empty());
+        let error = too_long(&error).unwrap();
+        assert_eq!(error.code, ErrorCode::TooLarge);
+        assert!(error.message.contains("found 1048"), "{error}");
+        assert!(too_long(&ErrorKind::InvalidInput.into()).is_none());
     }
 
     #[test]

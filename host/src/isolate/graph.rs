@@ -2,11 +2,13 @@
 
 use super::calling::Calling;
 use super::context::IsolatedContext;
+use super::frame;
 use super::message::{Answer, FromContext, FromGraph, Load, OfGraph, ToGraph};
 use super::stream::Channel;
 use super::supervisor::Supervisor;
 use super::worker::Worker;
 use crate::backend::language::LanguageDescription;
+use crate::backend::large_text::{check_size, check_tokens, turn};
 use crate::backend::{ExecutionContext, Graph, LanguageModel};
 use crate::monitor::Watcher;
 use crate::{Error, ErrorCode, Monitor};
@@ -105,6 +107,8 @@ impl LanguageModel for Language {
     }
 
     fn tokenize(&self, text: &str, special: bool) -> Result<Vec<u32>, Error> {
+        check_size(text.len(), self.model.load.prompt_tokens)?;
+        let _turn = turn(text.len(), &self.model.monitor)?;
         let text = text.to_owned();
         match self.model.ask(&ToGraph::Tokenize { text, special })? {
             OfGraph::Tokens(tokens) => Ok(tokens),
@@ -113,6 +117,7 @@ impl LanguageModel for Language {
     }
 
     fn detokenize(&self, tokens: &[u32]) -> Result<Vec<u8>, Error> {
+        check_tokens(tokens.len(), self.model.load.prompt_tokens)?;
         let tokens = tokens.to_vec();
         match self.model.ask(&ToGraph::Detokenize { tokens })? {
             OfGraph::Text(bytes) => Ok(bytes),
@@ -124,7 +129,13 @@ impl LanguageModel for Language {
 impl Model {
     /// The calls of a new context.
     pub(super) fn calling(&self) -> (Arc<Calling>, Arc<Watcher>) {
-        Calling::new(self.monitor.child(), self.may_be_endless)
+        let may_be_for_others = self.load.files.is_some() && self.load.batch > 1;
+        Calling::new(self.monitor.child(), self.may_be_endless, may_be_for_others)
+    }
+
+    /// The most tokens of a prompt.
+    pub(super) fn most_prompt_tokens(&self) -> usize {
+        self.load.prompt_tokens
     }
 
     /// A number for a call.
@@ -239,6 +250,8 @@ fn end_with(monitor: &Monitor, worker: &Arc<Worker>) -> Arc<Watcher> {
         }
     });
     monitor.watch(&watcher);
+    // It may have been ended before anybody watched.
+    watcher();
     watcher
 }
 
@@ -248,7 +261,10 @@ fn ask(
     blobs: &[&[u8]],
     monitor: &Monitor,
 ) -> io::Result<Result<OfGraph, Error>> {
-    channel.send(question, blobs)?;
+    match channel.send(question, blobs) {
+        Ok(()) => {}
+        Err(error) => return frame::too_long(&error).map_or(Err(error), |error| Ok(Err(error))),
+    }
     loop {
         match channel.receive()? {
             (FromGraph::Progress(progress), _) => {

@@ -42,11 +42,17 @@ pub(super) struct Worker {
     death: OnceLock<Error>,
     deaths: Deaths,
     graphs: AtomicU64,
+    /// Somebody waits for each computation that has one of these.
+    wanted: Wanted,
     figures: Arc<Told>,
     _counted: CountedWorker,
     /// Goes after the process.
     _scratch: Option<ScratchFolder>,
 }
+
+/// A computation for which somebody waits, as long as this is held.
+#[derive(Clone, Default)]
+pub(super) struct Wanted(Arc<()>);
 
 /// What a worker has told of its work.
 struct Told {
@@ -129,6 +135,7 @@ impl Worker {
             log,
             death: OnceLock::new(),
             deaths,
+            wanted: Wanted::default(),
             graphs: AtomicU64::new(0),
             _scratch: scratch,
         };
@@ -225,6 +232,15 @@ impl Worker {
     }
 
     /// Ends the process, since a call goes on for ever.
+    pub(super) fn wanted(&self) -> Wanted {
+        self.wanted.clone()
+    }
+
+    /// Whether anybody waits for a computation.
+    pub(super) fn is_wanted(&self) -> bool {
+        Arc::strong_count(&self.wanted.0) > 1
+    }
+
     pub(super) fn give_up(&self, reason: &str) {
         if self.end(reason) {
             tracing::warn!(

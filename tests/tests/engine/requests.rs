@@ -283,9 +283,8 @@ fn embeddings_of_several_texts() {
     }
 }
 
-/// An embedding needs no room for a text behind it.
 #[test]
-fn the_whole_context_is_there_for_an_embedding() {
+fn the_longest_text_of_an_embedding_is_told() {
     let model = TinyModel::new();
     let (_folder, registry) = tiny(&model);
     let mut llm = Llm::new(registry);
@@ -295,10 +294,10 @@ fn the_whole_context_is_there_for_an_embedding() {
         normalize: None,
     };
     // Each byte is a token, and one begins the text.
-    let embeddings = llm.embed(handle, &[&"x".repeat(255)], asked).unwrap();
-    assert_eq!(embeddings.tokens, 256);
-    match llm.embed(handle, &[&"x".repeat(256)], asked).unwrap_err() {
-        Error::PromptTooLong(found) => assert_eq!((found.prompt_tokens, found.most), (257, 256)),
+    let embeddings = llm.embed(handle, &[&"x".repeat(251)], asked).unwrap();
+    assert_eq!(embeddings.tokens, 252);
+    match llm.embed(handle, &[&"x".repeat(252)], asked).unwrap_err() {
+        Error::PromptTooLong(found) => assert_eq!((found.prompt_tokens, found.most), (253, 252)),
         error => panic!("{error:?}"),
     }
 }

@@ -16,6 +16,7 @@ use super::prompt::Prompt;
 use super::sampler::Sampler;
 use super::session::{Alone, Session, Settings, Shared, context_full};
 use super::weights::{Loaded, Origin};
+use crate::backend::large_text;
 use crate::backend::{
     Computing, ExecutionContext, LanguageContext, Steps, no_output_yet, no_such_output,
 };
@@ -98,9 +99,14 @@ impl Context {
         self.end();
         // A prompt that is refused leaves none: not the one before either.
         self.prompt = None;
+        let _turn = large_text::turn(data.len(), &self.monitor)?;
         let prompt = Prompt::read(&text, &self.options, &self.origin, &self.loaded.weights)?;
         self.replace_prompt(prompt);
         Ok(())
+    }
+
+    pub(super) fn most_prompt_tokens(&self) -> usize {
+        self.origin.most_prompt_tokens
     }
 
     pub(super) fn replace_prompt(&mut self, prompt: Prompt) {

@@ -8,6 +8,7 @@ use super::weights::Weights;
 use crate::backend::language::{
     Candidate, LanguageContext, LanguageDescription, LanguageModel, TokenUsage,
 };
+use crate::backend::large_text::{check_size, check_tokens, turn};
 use crate::{Error, ErrorCode};
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::token::LlamaToken;
@@ -44,12 +45,15 @@ impl LanguageModel for GgmlGraph {
 
     fn tokenize(&self, text: &str, special: bool) -> Result<Vec<u32>, Error> {
         check_length(text.len())?;
+        check_size(text.len(), self.origin.most_prompt_tokens)?;
+        let _turn = turn(text.len(), &self.origin.monitor)?;
         let tokens = tokenize(&self.loaded.weights.model, text, false, special)?;
         Ok(tokens.iter().map(|token| token.0.cast_unsigned()).collect())
     }
 
     fn detokenize(&self, tokens: &[u32]) -> Result<Vec<u8>, Error> {
         let model = &self.loaded.weights.model;
+        check_tokens(tokens.len(), self.origin.most_prompt_tokens)?;
         let mut bytes = Vec::new();
         for token in checked(model, tokens)? {
             bytes.extend_from_slice(&model.vocab().token_to_piece(token, true, None));
@@ -60,6 +64,7 @@ impl LanguageModel for GgmlGraph {
 
 impl LanguageContext for Context {
     fn set_prompt(&mut self, tokens: &[u32]) -> Result<(), Error> {
+        check_tokens(tokens.len(), self.most_prompt_tokens())?;
         let tokens = checked(&self.loaded.weights.model, tokens)?;
         self.replace_prompt(Prompt::Text(tokens));
         Ok(())

@@ -6,6 +6,7 @@ use super::options::Options;
 use super::session::{Alone, Session};
 use super::tokenize::tokenize;
 use super::weights::{Origin, Weights};
+use crate::backend::large_text::check_size;
 use crate::{Error, ErrorCode, Monitor};
 use llama_cpp_2::token::LlamaToken;
 use std::sync::Arc;
@@ -23,7 +24,7 @@ impl Prompt {
     /// Tokenizes a text, and the image in it if there is one.
     #[cfg_attr(
         not(feature = "images"),
-        allow(unused_variables, reason = "only images have options and files")
+        allow(unused_variables, reason = "only images have options")
     )]
     pub(super) fn read(
         text: &str,
@@ -44,6 +45,7 @@ impl Prompt {
                  with `--features images`",
             ));
         }
+        check_size(text.len(), origin.most_prompt_tokens)?;
         tokenize(&weights.model, text, true, true).map(Self::Text)
     }
 
@@ -116,10 +118,7 @@ impl Prompt {
                 // llama.cpp aborts if an encoder gets more at once than `ubatch-size`, which equals
                 // `batch-size` here.
                 let most = session.context().n_ubatch() as usize;
-                let size = session.size();
-                if tokens.len() > size {
-                    return Err(prompt_too_long(tokens.len(), size, "ctx-size"));
-                }
+                check_fits(tokens.len(), session.size())?;
                 if tokens.len() > most {
                     return Err(prompt_too_long(tokens.len(), most, "batch-size"));
                 }

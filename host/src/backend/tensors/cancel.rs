@@ -7,6 +7,18 @@ use crate::monitor::Watcher;
 use crate::{Error, Monitor};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+/// When what is stopped is told so again.
+const REPEATS: [Duration; 6] = [
+    Duration::from_millis(1),
+    Duration::from_millis(5),
+    Duration::from_millis(25),
+    Duration::from_millis(125),
+    Duration::from_millis(500),
+    Duration::from_secs(2),
+];
 
 /// Stops what is being done.
 type Stop = Box<dyn Fn() + Send + Sync>;
@@ -31,7 +43,11 @@ impl Cancel {
         });
         let watcher: Arc<Watcher> = Arc::new({
             let cancel = cancel.clone();
-            move || cancel.cancel()
+            move || {
+                if cancel.cancel() {
+                    cancel.repeat();
+                }
+            }
         });
         cancel.monitor.watch(&watcher);
         (cancel, watcher)
@@ -81,18 +97,47 @@ impl Cancel {
         function()
     }
 
-    fn cancel(&self) {
+    /// Whether there is something to stop.
+    fn cancel(&self) -> bool {
         if !self.runs.load(Ordering::SeqCst) {
             // The next one ends at once.
-            return;
+            return false;
         }
         // In this order: whoever is about to begin sees the one or sets the other.
         self.cancelled.store(true, Ordering::SeqCst);
-        if let Some(stop) = &*self.stop() {
-            stop();
-        }
+        let stops = self.stop_it();
         // It has been heard: the next one, of whatever context, may compute.
         let _ = self.monitor.check();
+        stops
+    }
+
+    /// Whether there was something to stop.
+    fn stop_it(&self) -> bool {
+        let stop = self.stop();
+        if let Some(stop) = &*stop
+            && self.is_cancelled()
+        {
+            stop();
+            return true;
+        }
+        false
+    }
+
+    /// Stops again what goes on, for a while: OpenVINO does not hear of it as long as it has not quite begun.
+    fn repeat(self: &Arc<Self>) {
+        let cancel = Arc::downgrade(self);
+        let again = move || {
+            for pause in REPEATS {
+                thread::sleep(pause);
+                if !cancel.upgrade().is_some_and(|cancel| cancel.stop_it()) {
+                    break;
+                }
+            }
+        };
+        let thread = thread::Builder::new().name("canceller".into());
+        if let Err(error) = thread.spawn(again) {
+            tracing::debug!("a computation is told only once to stop: {error}");
+        }
     }
 
     fn stop(&self) -> MutexGuard<'_, Option<Stop>> {

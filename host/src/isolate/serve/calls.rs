@@ -1,7 +1,7 @@
 //! The calls of a graph that run in the worker: who hears of progress, and of interrupts.
 
 use super::super::frame;
-use crate::{Monitor, Progress};
+use crate::{Error, Monitor, Progress};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -18,6 +18,22 @@ pub(super) struct Writer(Arc<Mutex<UnixStream>>);
 impl Writer {
     pub(super) fn new(stream: UnixStream) -> Self {
         Self(Arc::new(Mutex::new(stream)))
+    }
+
+    /// Sends an answer; where it is too long for a frame, `instead` with the error that says so.
+    pub(super) fn answer<M: Serialize>(
+        &self,
+        message: &M,
+        blobs: &[&[u8]],
+        instead: impl FnOnce(Error) -> M,
+    ) -> io::Result<()> {
+        match self.send(message, blobs) {
+            Err(error) => match frame::too_long(&error) {
+                Some(too_long) => self.send(&instead(too_long), &[]),
+                None => Err(error),
+            },
+            sent => sent,
+        }
     }
 
     pub(super) fn send(&self, message: &impl Serialize, blobs: &[&[u8]]) -> io::Result<()> {
@@ -58,6 +74,9 @@ impl Calls {
         let interrupted = inner.early.remove(&number) || interrupted;
         if interrupted {
             monitor.interrupt();
+        } else {
+            // One for the call before came too late.
+            monitor.resume();
         }
         let monitor = monitor.clone();
         inner.running.insert(
@@ -81,9 +100,8 @@ impl Calls {
         match inner.running.get_mut(&number) {
             Some(call) => {
                 call.interrupted = true;
-                let monitor = call.monitor.clone();
-                drop(inner);
-                monitor.interrupt();
+                // Under the lock, so that the call does not end in between.
+                call.monitor.interrupt();
             }
             None => {
                 inner.early.insert(number);

@@ -128,7 +128,8 @@ fn answer(
         Ahead::default()
     };
     let blobs: Vec<&[u8]> = elements.iter().map(|bytes| bytes.as_slice()).collect();
-    writer.send(&done(served, result, heard, ahead), &blobs)
+    let instead = |error| done(served, Err(error), heard, Ahead::default());
+    writer.answer(&done(served, result, heard, ahead), &blobs, instead)
 }
 
 fn perform(

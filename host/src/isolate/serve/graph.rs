@@ -137,7 +137,8 @@ pub(super) fn serve(
                 served.language()?.detokenize(&tokens).map(OfGraph::Text)
             }
         });
-        writer.send(&FromGraph::Done(answer), &[])?;
+        let instead = |error| FromGraph::Done(Err(error));
+        writer.answer(&FromGraph::Done(answer), &[], instead)?;
     }
     Ok(())
 }

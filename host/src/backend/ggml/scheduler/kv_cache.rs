@@ -143,6 +143,14 @@ impl KvCache {
         self.compact();
     }
 
+    /// The same, if the sequence is still that of this owner, or nobody's.
+    pub(super) fn give_up(&mut self, owner: Key, place: usize) {
+        let sequence = self.sequences.get(place);
+        if sequence.is_some_and(|sequence| sequence.owner.is_none_or(|key| key == owner)) {
+            self.disown(place);
+        }
+    }
+
     /// How many tokens are kept that nothing needs at the moment.
     pub(super) fn cached_tokens(&self) -> usize {
         self.sequences.cached_tokens() + self.prefixes.tokens()

@@ -361,6 +361,17 @@ impl Worker {
         for key in cancelled {
             self.rest(key);
         }
+        // In a process of its own, who waits for a prompt's turn cannot go away, and only hears that nobody else does.
+        for key in self.waiting.clone() {
+            let work = self.sessions.get_mut(&key).and_then(|s| s.work.as_mut());
+            if work.is_some_and(|work| work.unseated && work.monitor.check().is_err()) {
+                let work = self.sessions.get_mut(&key).and_then(|s| s.work.take());
+                self.rest(key);
+                if let Some(work) = work {
+                    let _ = work.answer.send(Err(Monitor::interrupted()));
+                }
+            }
+        }
     }
 
     /// Takes the place of a computation that does not use it, or has had it for long, if others wait.
@@ -465,7 +476,15 @@ impl Worker {
         let Some(cache) = &mut self.cache else {
             return Ok(());
         };
-        let (place, kept) = cache.seat(key, session.place, &work.tokens)?;
+        // One that finds none has none any more: others may get its number.
+        let own = session.place.take();
+        let seated = cache.seat(key, own, &work.tokens);
+        if seated.is_err()
+            && let Some(own) = own
+        {
+            cache.give_up(key, own);
+        }
+        let (place, kept) = seated?;
         session.place = Some(place);
         work.tokens.drain(..kept);
         work.cached = kept;
