@@ -363,13 +363,11 @@ impl Worker {
         }
         // In a process of its own, who waits for a prompt's turn cannot go away, and only hears that nobody else does.
         for key in self.waiting.clone() {
-            let work = self.sessions.get_mut(&key).and_then(|s| s.work.as_mut());
-            if work.is_some_and(|work| work.unseated && work.monitor.check().is_err()) {
-                let work = self.sessions.get_mut(&key).and_then(|s| s.work.take());
+            let ended = |work: &mut Work| work.unseated && work.monitor.check().is_err();
+            let session = self.sessions.get_mut(&key);
+            if let Some(work) = session.and_then(|session| session.work.take_if(ended)) {
                 self.rest(key);
-                if let Some(work) = work {
-                    let _ = work.answer.send(Err(Monitor::interrupted()));
-                }
+                let _ = work.answer.send(Err(Monitor::interrupted()));
             }
         }
     }
