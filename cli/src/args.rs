@@ -80,6 +80,7 @@ impl AdapterArgs {
             input_names: self.input_names.clone(),
             zero_max_is_unlimited: self.zero_max_is_unlimited,
             exit_codes: false,
+            most_pages: None,
             adapters: Vec::new(),
         })
     }

@@ -2,7 +2,7 @@
 
 use crate::analysis::{Analysis, Code, Kind, analyze_binary};
 use crate::guard::quietly;
-use crate::memory_size::hide_growth;
+use crate::memory_size::keep_together;
 use crate::options::Options;
 use crate::plan::{Plan, plan};
 use crate::refusal::{Reason, Refusal};
@@ -35,7 +35,7 @@ pub fn componentize(bytes: &[u8], options: &Options) -> Result<Componentized, Re
         let bytes = module.into_owned();
         return Ok(done(bytes, analysis, &plan));
     }
-    let component = match quietly(|| encode(&module, &plan)) {
+    let component = match quietly(|| encode(&module, &plan, options.most_pages)) {
         Ok(Ok(component)) => component,
         Ok(Err(error)) => return Err(refused(&module, &error)),
         Err(panic) => return Err(panicked(&module, &panic)),
@@ -44,13 +44,13 @@ pub fn componentize(bytes: &[u8], options: &Options) -> Result<Componentized, Re
     Ok(done(component, analysis, &plan))
 }
 
-fn encode(module: &[u8], plan: &Plan) -> anyhow::Result<Vec<u8>> {
+fn encode(module: &[u8], plan: &Plan, most_pages: Option<u32>) -> anyhow::Result<Vec<u8>> {
     let module = if plan.adapters.is_empty() {
         Cow::Borrowed(module)
     } else {
         match defer(module) {
-            Cow::Borrowed(module) => hide_growth(module),
-            Cow::Owned(module) => Cow::Owned(hide_growth(&module).into_owned()),
+            Cow::Borrowed(module) => keep_together(module, most_pages),
+            Cow::Owned(module) => Cow::Owned(keep_together(&module, most_pages).into_owned()),
         }
     };
     let mut encoder = ComponentEncoder::default();

@@ -1,15 +1,17 @@
-//! Hides from a module that an adapter has taken memory before the module's own allocator started.
+//! Keeps a module's memory together, and the adapters' pages out of it.
 //!
-//! An adapter keeps its state in pages that it adds to the module's memory. The malloc of wasi-libc
-//! before 2023 takes everything up to `memory.size` for its heap when it is first called, so pages
-//! added before that would become part of it and be overwritten. Until such a module has grown its
-//! memory itself, `memory.size` therefore gives the size that it started with: what it would have been
-//! without an adapter. From then on it is true again, and what `memory.grow` gives always is.
+//! An adapter keeps its state in pages that it adds to the module's memory. Some allocators take those for their own: the
+//! malloc of wasi-libc before 2023 takes everything up to `memory.size` when it is first called, and the heaps of Go,
+//! AssemblyScript and others are one piece that ends where the memory does, wherever `memory.grow` says that new pages are.
 //!
-//! Two functions, their types and a global are appended, so no index changes. A function that holds one of the two
+//! So the memory of such a module starts with more pages than it asks for ([`HEADROOM`]), which nobody touches until they are
+//! used, and the adapters' lie behind those. `memory.size` and `memory.grow` give what they would without an adapter and
+//! take from these pages, as long as they last. From then on both are those of the memory itself.
+//!
+//! Two functions, their types and two globals are appended, so no index changes. A function that holds one of the two
 //! instructions is appended once more, changed, and in its place is one of the same size that calls that: whatever else
-//! is in the code section stays where it is, and debug information stays true of it. A module that never asks, by
-//! `memory.size` or by growth by no pages, stays as it is.
+//! is in the code section stays where it is, and debug information stays true of it. A module that never asks for the size, by
+//! `memory.size` or by growth by no pages, stays as it is: its allocator goes by what `memory.grow` gives.
 
 use crate::leb128::leb128;
 use crate::sections;
@@ -18,8 +20,8 @@ use std::borrow::Cow;
 use std::ops::Range;
 use wasm_encoder::reencode::{Reencode, RoundtripReencoder};
 use wasm_encoder::{
-    BlockType, ConstExpr, Function, FunctionSection, GlobalSection, GlobalType, RawSection,
-    SectionId, TypeSection, ValType,
+    BlockType, ConstExpr, Function, FunctionSection, GlobalSection, GlobalType, MemorySection,
+    RawSection, SectionId, TypeSection, ValType,
 };
 use wasmparser::{
     BinaryReaderError, CompositeInnerType, FunctionBody, Operator, Parser, Payload, TypeRef,
@@ -29,13 +31,20 @@ use wasmparser::{
 const MEMORY_SIZE: &[u8] = &[0x3f, 0x00];
 const MEMORY_GROW: &[u8] = &[0x40, 0x00];
 
-/// The module, changed if it has to be.
+/// How many pages a memory starts with beyond those that its module asks for: 128 MiB.
+const HEADROOM: u32 = 2048;
+/// How many pages a memory can have.
+const MOST_PAGES: u32 = 1 << 16;
+/// How many pages are left for adapters and what hosts give.
+const LEFT: u32 = 1024;
+
+/// The module, changed if it has to be. Its memory has `most_pages` where it runs, as far as that is known.
 ///
 /// A module that cannot be read comes back as it is: whoever encodes it next says what is wrong.
-pub(crate) fn hide_growth(module: &[u8]) -> Cow<'_, [u8]> {
+pub(crate) fn keep_together(module: &[u8], most_pages: Option<u32>) -> Cow<'_, [u8]> {
     match Sections::read(module) {
         Ok(Some(sections)) => sections
-            .encode(module)
+            .encode(module, most_pages.unwrap_or(MOST_PAGES))
             .map_or(Cow::Borrowed(module), Cow::Owned),
         Ok(None) | Err(_) => Cow::Borrowed(module),
     }
@@ -52,6 +61,8 @@ struct Sections<'a> {
     own: Vec<u32>,
     globals: u32,
     pages: Option<u32>,
+    /// Whether the memory has a largest size of its own.
+    has_maximum: bool,
     bodies: Vec<FunctionBody<'a>>,
     reads_size: bool,
 }
@@ -99,6 +110,7 @@ impl<'a> Sections<'a> {
                         let Ok(pages) = u32::try_from(memory.initial) else {
                             return Ok(None);
                         };
+                        found.has_maximum |= memory.maximum.is_some();
                         if memory.memory64 || found.pages.replace(pages).is_some() {
                             return Ok(None);
                         }
@@ -117,11 +129,15 @@ impl<'a> Sections<'a> {
 
     /// The module with the functions appended and the instructions replaced; `None` if some part of it
     /// cannot be read.
-    fn encode(&self, module: &[u8]) -> Option<Vec<u8>> {
-        let pages = i32::from_ne_bytes(self.pages?.to_ne_bytes());
+    fn encode(&self, module: &[u8], most_pages: u32) -> Option<Vec<u8>> {
+        let pages = self.pages?;
+        let end = pages + self.headroom(pages, most_pages);
         let size = self.functions;
         let grow = self.functions + 1;
-        let grown = self.globals;
+        let state = State {
+            size: self.globals,
+            beyond: self.globals + 1,
+        };
         let changed = self.changed().ok()?;
         let mut output = wasm_encoder::Module::new();
         let mut has_globals = false;
@@ -137,7 +153,7 @@ impl<'a> Sections<'a> {
                     | Payload::CodeSectionStart { .. }
             );
             if after_globals && !has_globals {
-                output.section(&grown_global(GlobalSection::new()));
+                output.section(&state.globals(GlobalSection::new(), pages));
                 has_globals = true;
             }
             match payload {
@@ -167,7 +183,7 @@ impl<'a> Sections<'a> {
                     RoundtripReencoder
                         .parse_global_section(&mut globals, section)
                         .ok()?;
-                    output.section(&grown_global(globals));
+                    output.section(&state.globals(globals, pages));
                     has_globals = true;
                 }
                 Payload::CodeSectionStart {
@@ -176,8 +192,8 @@ impl<'a> Sections<'a> {
                     ..
                 } => {
                     let mut code = self.code(module, &range, count, &changed)?;
-                    sections::append(&mut code, size_function(grown, pages))?;
-                    sections::append(&mut code, grow_function(size, grown))?;
+                    sections::append(&mut code, state.size_function())?;
+                    sections::append(&mut code, state.grow_function(size, end))?;
                     for index in &changed {
                         sections::append(
                             &mut code,
@@ -190,10 +206,32 @@ impl<'a> Sections<'a> {
                     });
                 }
                 Payload::CodeSectionEntry(_) => {}
+                Payload::MemorySection(section) => {
+                    let mut memories = MemorySection::new();
+                    for memory in section {
+                        let mut memory = RoundtripReencoder.memory_type(memory.ok()?).ok()?;
+                        memory.minimum = end.into();
+                        memories.memory(memory);
+                    }
+                    output.section(&memories);
+                }
                 other => sections::copy(&mut output, module, &other)?,
             }
         }
         Some(output.finish())
+    }
+
+    /// With how many pages more than it asks for the memory starts. One with a largest size gets none: the program counts on
+    /// that.
+    fn headroom(&self, pages: u32, most_pages: u32) -> u32 {
+        let room = most_pages
+            .min(MOST_PAGES)
+            .saturating_sub(pages)
+            .saturating_sub(LEFT);
+        match self.has_maximum {
+            true => 0,
+            false => room.min(HEADROOM),
+        }
     }
 
     /// The bodies that hold one of the instructions.
@@ -320,57 +358,87 @@ fn instructions<'a>(body: &FunctionBody<'a>) -> Result<Vec<Operator<'a>>, Binary
     body.get_operators_reader()?.into_iter().collect()
 }
 
-/// Adds the global that says whether the module has grown its memory.
-fn grown_global(mut globals: GlobalSection) -> GlobalSection {
-    globals.global(
-        GlobalType {
-            val_type: ValType::I32,
-            mutable: true,
-            shared: false,
-        },
-        &ConstExpr::i32_const(0),
-    );
-    globals
+/// The appended globals.
+#[derive(Clone, Copy)]
+struct State {
+    /// The pages that the module has, in its own eyes.
+    size: u32,
+    /// Whether the memory itself has been grown, so that it tells what there is.
+    beyond: u32,
 }
 
-/// `() -> pages`.
-fn size_function(grown: u32, pages: i32) -> Function {
-    let mut function = Function::new([]);
-    function
-        .instructions()
-        .memory_size(0)
-        .i32_const(pages)
-        .global_get(grown)
-        .select()
-        .end();
-    function
-}
+impl State {
+    fn globals(self, mut globals: GlobalSection, pages: u32) -> GlobalSection {
+        for value in [pages, 0] {
+            globals.global(
+                GlobalType {
+                    val_type: ValType::I32,
+                    mutable: true,
+                    shared: false,
+                },
+                &ConstExpr::i32_const(value.cast_signed()),
+            );
+        }
+        globals
+    }
 
-/// `(pages) -> earlier pages, or -1`.
-fn grow_function(size: u32, grown: u32) -> Function {
-    const PAGES: u32 = 0;
-    let mut function = Function::new([]);
-    function
-        .instructions()
-        // Asking for no pages is how some allocators ask for the size.
-        .local_get(PAGES)
-        .i32_eqz()
-        .if_(BlockType::Empty)
-        .call(size)
-        .return_()
-        .end()
-        .local_get(PAGES)
-        .memory_grow(0)
-        .local_tee(PAGES)
-        .i32_const(-1)
-        .i32_ne()
-        .if_(BlockType::Empty)
-        .i32_const(1)
-        .global_set(grown)
-        .end()
-        .local_get(PAGES)
-        .end();
-    function
+    /// `() -> pages`.
+    fn size_function(self) -> Function {
+        let mut function = Function::new([]);
+        function
+            .instructions()
+            .memory_size(0)
+            .global_get(self.size)
+            .global_get(self.beyond)
+            .select()
+            .end();
+        function
+    }
+
+    /// `(pages) -> earlier pages, or -1`. The pages up to `end` are there already.
+    fn grow_function(self, size: u32, end: u32) -> Function {
+        const PAGES: u32 = 0;
+        let mut function = Function::new([]);
+        function
+            .instructions()
+            // Asking for no pages is how some allocators ask for the size.
+            .local_get(PAGES)
+            .i32_eqz()
+            .if_(BlockType::Empty)
+            .call(size)
+            .return_()
+            .end()
+            .global_get(self.beyond)
+            .i32_eqz()
+            .if_(BlockType::Empty)
+            .local_get(PAGES)
+            .i32_const(end.cast_signed())
+            .global_get(self.size)
+            .i32_sub()
+            .i32_le_u()
+            .if_(BlockType::Empty)
+            // The size before is the result.
+            .global_get(self.size)
+            .global_get(self.size)
+            .local_get(PAGES)
+            .i32_add()
+            .global_set(self.size)
+            .return_()
+            .end()
+            .end()
+            .local_get(PAGES)
+            .memory_grow(0)
+            .local_tee(PAGES)
+            .i32_const(-1)
+            .i32_ne()
+            .if_(BlockType::Empty)
+            .i32_const(1)
+            .global_set(self.beyond)
+            .end()
+            .local_get(PAGES)
+            .end();
+        function
+    }
 }
 
 #[cfg(test)]
@@ -381,7 +449,7 @@ mod tests {
 
     fn changed(text: &str) -> Option<Vec<u8>> {
         let module = wat::parse_str(text).expect("the test's module is valid");
-        match hide_growth(&module) {
+        match keep_together(&module, None) {
             Cow::Borrowed(_) => None,
             Cow::Owned(bytes) => {
                 Validator::new()
@@ -483,7 +551,7 @@ mod tests {
         let module = wat::parse_str("(module (memory 1) (func (result i32) memory.size))")
             .expect("the test's module is valid");
         for length in 0..module.len() {
-            hide_growth(&module[..length]);
+            keep_together(&module[..length], None);
         }
     }
 }

@@ -25,6 +25,9 @@ pub struct Options {
     /// Keep a program's exit codes apart, which needs a host of WASI 0.2.12. Without it, every code but
     /// 0 becomes 1.
     pub exit_codes: bool,
+    /// How many pages the program's memory can have where it runs, if there are fewer than 65,536: programs whose heap is
+    /// one piece start with up to 2,048 more than they ask for.
+    pub most_pages: Option<u32>,
     /// Further adapters. One for a module that this crate would adapt takes the place of its own.
     pub adapters: Vec<Adapter>,
 }
@@ -48,6 +51,7 @@ impl Default for Options {
             input_names: Vec::new(),
             zero_max_is_unlimited: false,
             exit_codes: false,
+            most_pages: None,
             adapters: Vec::new(),
         }
     }

@@ -267,6 +267,37 @@ fn no_room_for_output() {
     assert!(matches!(run(&mut ours), Outcome::Trap(_)));
 }
 
+/// As heaps of one piece take it, which end where the memory does.
+#[test]
+fn memory_grows_in_one_piece() {
+    let guest = Guest::all(dialect("wasi-nn"));
+    let adapted = AdaptedProgram::new(&Way::portable("wasi-nn").componentize(&guest));
+    let mut core = CoreProgram::new(&guest.wasm()).start();
+    let mut ours = adapted.start();
+    let byte = |round: u32| 3 + (round % 200) as u8;
+    let run = |machine: &mut dyn Machine| {
+        let context = open(machine, "echo");
+        let mut seen = Vec::new();
+        let first = machine.number("pages", &[]);
+        for round in 0..50 {
+            let before = machine.number("pages", &[]);
+            let grown = machine.number("grow", &[1 + round % 3]);
+            let after = machine.number("pages", &[]);
+            let heap = vec![byte(round); ((after - before) * PAGE) as usize];
+            machine.write(before * PAGE, &heap);
+            assert_eq!(
+                set_input(machine, context, 0, &[byte(round); 3000]),
+                Outcome::Errno(0)
+            );
+            assert_eq!(machine.call("compute", &[context]), Outcome::Errno(0));
+            seen.push((before, grown, after, get_output(machine, context, 0)));
+        }
+        let end = machine.number("pages", &[]);
+        (seen, machine.read(first * PAGE, (end - first) * PAGE))
+    };
+    assert!(run(&mut core) == run(&mut ours), "the two differ");
+}
+
 #[test]
 fn memory_size() {
     let guest = Guest::all(dialect("wasi-nn"));
@@ -275,14 +306,15 @@ fn memory_size() {
     let mut ours = adapted.start();
     let run = |machine: &mut dyn Machine| {
         open(machine, "echo");
+        let first = machine.number("grow", &[2048]);
         let before = machine.number("pages", &[]);
         let grown = machine.number("grow", &[1]);
-        (before, grown, machine.number("pages", &[]))
+        (first, before, grown, machine.number("pages", &[]))
     };
-    assert_eq!(run(&mut core), (2, 2, 3));
-    let (before, grown, after) = run(&mut ours);
-    assert_eq!(before, 2);
-    assert!(grown > 2 && after == grown + 1, "{grown}, {after}");
+    assert_eq!(run(&mut core), (2, 2050, 2050, 2051));
+    let (first, before, grown, after) = run(&mut ours);
+    assert_eq!((first, before), (2, 2050));
+    assert!(grown > 2050 && after == grown + 1, "{grown}, {after}");
     // The new page is the guest's alone.
     let page: Vec<u8> = (0..PAGE).map(|i| (i % 249) as u8).collect();
     ours.write(grown * PAGE, &page);

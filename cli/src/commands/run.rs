@@ -249,7 +249,11 @@ impl Opts {
 
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         self.wasmedge.check()?;
-        let options = self.adapter.options()?;
+        let pages = self.limits()?.memory / PAGE;
+        let options = Options {
+            most_pages: u32::try_from(pages).ok(),
+            ..self.adapter.options()?
+        };
         let mut words = self.program.iter().cloned();
         let input = Input::from(words.next().unwrap_or_default());
         let args = words.map(text).collect::<Result<Vec<String>, Failure>>()?;
