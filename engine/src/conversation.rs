@@ -45,7 +45,7 @@ impl Conversation {
         if let Some(last) = messages.last() {
             // What the template does not take is said now. Some take no tools before the user has said something.
             let mut all = messages.clone();
-            if matches!(last.role, Role::System | Role::Assistant) {
+            if last.role == Role::System {
                 all.push(Message {
                     role: Role::User,
                     content: vec![Part::Text("Hello".to_owned())],

@@ -5,12 +5,14 @@
 
 use crate::failure::{Failure, invalid};
 use crate::model::Model;
-use prompt::{Message, Tool};
+use prompt::{Message, Role, Tool};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Characters without a meaning. One that no text has is the mark.
 const MARKS: std::ops::RangeInclusive<char> = '\u{e000}'..='\u{e0ff}';
+/// What is in the words of tokens around a thought.
+const THOUGHTS: [&str; 3] = ["think", "thought", "channel"];
 /// How often parts of special tokens that are cut may be found to be special tokens in their turn.
 const ROUNDS: usize = 8;
 
@@ -18,6 +20,8 @@ const ROUNDS: usize = 8;
 pub(crate) struct Literal<'a> {
     model: &'a Model,
     mark: char,
+    /// Whether anything is marked.
+    marked: bool,
 }
 
 impl<'a> Literal<'a> {
@@ -30,18 +34,18 @@ impl<'a> Literal<'a> {
         let mut texts = Vec::new();
         for message in messages {
             texts.push(message.content.as_str());
-            texts.extend(message.tool_calls.iter().map(|call| &*call.arguments));
+            texts.extend(message.tool_call_id.as_deref());
+            for call in &message.tool_calls {
+                texts.extend([&*call.id, &*call.name, &*call.arguments]);
+            }
         }
         for tool in tools {
             texts.extend([&*tool.description, &*tool.parameters]);
         }
         // One question to the host for all, in most cases.
         model.are_plain(&texts)?;
-        let used: BTreeSet<char> = texts
-            .iter()
-            .flat_map(|text| text.chars())
-            .filter(|character| MARKS.contains(character))
-            .collect();
+        let mut used = BTreeSet::new();
+        texts.iter().for_each(|text| note_used(text, &mut used));
         let mark = MARKS.into_iter().find(|mark| !used.contains(mark));
         let mark = mark.ok_or_else(|| {
             invalid(
@@ -49,12 +53,21 @@ impl<'a> Literal<'a> {
                 "expected texts without all of the characters from U+E000 to U+E0FF",
             )
         })?;
-        Ok(Self { model, mark })
+        Ok(Self {
+            model,
+            mark,
+            marked: false,
+        })
     }
 
     /// A message for the template.
-    pub(crate) fn message(&self, message: &mut Message) -> Result<(), Failure> {
-        self.text(&mut message.content)?;
+    pub(crate) fn message(&mut self, message: &mut Message) -> Result<(), Failure> {
+        let role = message.role;
+        self.text_of(&mut message.content, |word| {
+            // Templates take an answer's thought out of it by these.
+            let word = word.to_lowercase();
+            role == Role::Assistant && THOUGHTS.iter().any(|part| word.contains(part))
+        })?;
         if let Some(id) = &mut message.tool_call_id {
             self.text(id)?;
         }
@@ -67,13 +80,16 @@ impl<'a> Literal<'a> {
     }
 
     /// A tool for the template. Its name has letters, digits, `_` and `-`.
-    pub(crate) fn tool(&self, tool: &mut Tool) -> Result<(), Failure> {
+    pub(crate) fn tool(&mut self, tool: &mut Tool) -> Result<(), Failure> {
         self.text(&mut tool.description)?;
         self.json(&mut tool.parameters)
     }
 
     /// The prompt without the marks, and where they were.
     pub(crate) fn cut(&self, rendered: &str) -> (String, Vec<usize>) {
+        if !self.marked {
+            return (rendered.to_owned(), Vec::new());
+        }
         let mut text = String::with_capacity(rendered.len());
         let mut cuts = Vec::new();
         // As JSON in ASCII writes it.
@@ -91,17 +107,22 @@ impl<'a> Literal<'a> {
         (text, cuts)
     }
 
-    fn text(&self, text: &mut String) -> Result<(), Failure> {
-        if self.model.is_plain(text)? {
-            return Ok(());
-        }
-        let mut parts = vec![std::mem::take(text)];
+    fn text(&mut self, text: &mut String) -> Result<(), Failure> {
+        self.text_of(text, |_| false)
+    }
+
+    /// Marks a text, but for words that are left.
+    fn text_of(
+        &mut self,
+        text: &mut String,
+        is_left: impl Fn(&str) -> bool,
+    ) -> Result<(), Failure> {
+        let mut parts = vec![text.clone()];
         for _ in 0..ROUNDS {
-            let mut special = BTreeSet::new();
-            for part in &parts {
-                special.extend(self.model.special_in(part)?);
-            }
+            let mut special = self.model.special_in(&parts)?;
+            special.retain(|word| !is_left(word));
             if special.is_empty() {
+                self.marked |= parts.len() > 1;
                 *text = parts.join(self.mark.encode_utf8(&mut [0; 4]));
                 return Ok(());
             }
@@ -120,7 +141,7 @@ impl<'a> Literal<'a> {
     }
 
     /// The texts in JSON, which is left as it is if they have nothing special.
-    fn json(&self, json: &mut String) -> Result<(), Failure> {
+    fn json(&mut self, json: &mut String) -> Result<(), Failure> {
         let Ok(mut value) = serde_json::from_str::<Value>(json) else {
             // Whoever takes the message says what is wrong with it.
             return self.text(json);
@@ -135,7 +156,7 @@ impl<'a> Literal<'a> {
         Ok(())
     }
 
-    fn value(&self, value: &mut Value) -> Result<(), Failure> {
+    fn value(&mut self, value: &mut Value) -> Result<(), Failure> {
         match value {
             Value::String(text) => self.text(text),
             Value::Array(items) => items.iter_mut().try_for_each(|item| self.value(item)),
@@ -152,6 +173,18 @@ impl<'a> Literal<'a> {
             _ => Ok(()),
         }
     }
+}
+
+/// Notes which of [`MARKS`] are in a text, also as JSON may write them.
+fn note_used(text: &str, used: &mut BTreeSet<char>) {
+    used.extend(text.chars().filter(|c| MARKS.contains(c)));
+    let escapes = text.split("\\u").skip(1);
+    let digits = escapes.filter_map(|rest| u32::from_str_radix(rest.get(..4)?, 16).ok());
+    used.extend(
+        digits
+            .filter_map(char::from_u32)
+            .filter(|c| MARKS.contains(c)),
+    );
 }
 
 /// All texts of a value, a line each.
@@ -201,7 +234,8 @@ pub(crate) fn more_of(with: &[u32], without: &[u32]) -> Vec<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::{gather, more_of, within};
+    use super::{gather, more_of, note_used, within};
+    use std::collections::BTreeSet;
 
     #[test]
     fn words_are_cut() {
@@ -216,6 +250,16 @@ mod tests {
         let value = serde_json::json!({"a": ["b", 1, {"c": "\u{e000}"}], "d": null});
         gather(&value, &mut texts);
         assert_eq!(texts, "a\nb\nc\n\u{e000}\nd\n");
+    }
+
+    #[test]
+    fn marks_that_are_used() {
+        let mut used = BTreeSet::new();
+        note_used(
+            "\u{e001} \\uE002 \\ue0 \\u \\ud800 \\u0041 \\ue00é",
+            &mut used,
+        );
+        assert_eq!(used.into_iter().collect::<String>(), "\u{e001}\u{e002}");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::request::Request;
 use prompt::{CHATML, Format, Message, Options, Role, Template, ToolCall};
 use serde_json::json;
 use std::cell::{OnceCell, RefCell};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::hash::{BuildHasher, RandomState};
 
 /// The context's length unless something else is asked for.
@@ -211,8 +211,10 @@ impl Model {
             return Ok(true);
         }
         let all = unknown.join("\n");
-        if self.tokenize(&all, true)? != self.tokenize(&all, false)? {
-            return Ok(false);
+        for chunk in chunks(&all) {
+            if self.tokenize(chunk, true)? != self.tokenize(chunk, false)? {
+                return Ok(false);
+            }
         }
         let mut plain = self.plain.borrow_mut();
         if plain.len() + hashes.len() > PLAIN {
@@ -222,31 +224,38 @@ impl Model {
         Ok(true)
     }
 
-    /// The words of special tokens in a text.
-    pub(crate) fn special_in(&self, text: &str) -> Result<Vec<String>, Failure> {
-        let with = self.tokenize(text, true)?;
-        let without = self.tokenize(text, false)?;
-        if with == without {
-            return Ok(Vec::new());
+    /// The words of special tokens in texts.
+    pub(crate) fn special_in(&self, texts: &[String]) -> Result<BTreeSet<String>, Failure> {
+        let mut words = BTreeSet::new();
+        let each: Vec<&str> = texts.iter().map(String::as_str).collect();
+        if self.are_plain(&each)? {
+            return Ok(words);
         }
-        let mut words = Vec::new();
-        for token in more_of(&with, &without) {
-            let word = self.detokenize(&[token])?;
-            if let Ok(word) = String::from_utf8(word)
-                && word.chars().count() > 1
-                && text.contains(&word)
-                && !self.is_plain(&word)?
-            {
-                words.push(word);
+        for chunk in texts.iter().flat_map(|text| chunks(text)) {
+            let with = self.tokenize(chunk, true)?;
+            let without = self.tokenize(chunk, false)?;
+            if with == without {
+                continue;
+            }
+            let before = words.len();
+            for token in more_of(&with, &without) {
+                let word = self.detokenize(&[token])?;
+                if let Ok(word) = String::from_utf8(word)
+                    && word.chars().count() > 1
+                    && chunk.contains(&word)
+                    && (words.contains(&word) || !self.is_plain(&word)?)
+                {
+                    words.insert(word);
+                }
+            }
+            if words.len() == before && !words.iter().any(|word| chunk.contains(word)) {
+                return Err(invalid(
+                    "messages",
+                    "expected texts in which the words of the model's special tokens can be told from others",
+                ));
             }
         }
-        match words.is_empty() {
-            false => Ok(words),
-            true => Err(invalid(
-                "messages",
-                "expected texts in which the words of the model's special tokens can be told from others",
-            )),
-        }
+        Ok(words)
     }
 
     pub(crate) fn tokenize(&self, text: &str, special: bool) -> Result<Vec<u32>, Failure> {
@@ -343,7 +352,7 @@ impl Model {
             )));
         }
         let mut tools = request.tools.clone();
-        let literal = Literal::new(self, &read, &tools)?;
+        let mut literal = Literal::new(self, &read, &tools)?;
         read.iter_mut()
             .try_for_each(|message| literal.message(message))?;
         tools.iter_mut().try_for_each(|tool| literal.tool(tool))?;
@@ -484,6 +493,18 @@ impl Model {
         }
         Ok(Embeddings { vectors, tokens })
     }
+}
+
+/// A text in parts that overlap by more than any special token has: llama.cpp takes time by the square of how many there are.
+fn chunks(text: &str) -> impl Iterator<Item = &str> {
+    const SIZE: usize = 8 << 10;
+    const OVERLAP: usize = 256;
+    let starts = (0..text.len().max(1)).step_by(SIZE);
+    starts.map(move |start| {
+        let start = text.floor_char_boundary(start);
+        let end = text.floor_char_boundary((start + SIZE + OVERLAP).min(text.len()));
+        &text[start..end]
+    })
 }
 
 /// Scales a vector to length 1; one of zeros stays.

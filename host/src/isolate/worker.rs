@@ -231,7 +231,6 @@ impl Worker {
         }
     }
 
-    /// Ends the process, since a call goes on for ever.
     pub(super) fn wanted(&self) -> Wanted {
         self.wanted.clone()
     }
@@ -241,6 +240,7 @@ impl Worker {
         Arc::strong_count(&self.wanted.0) > 1
     }
 
+    /// Ends the process, since a call goes on for ever.
     pub(super) fn give_up(&self, reason: &str) {
         if self.end(reason) {
             tracing::warn!(

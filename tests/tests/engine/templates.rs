@@ -133,6 +133,64 @@ fn nothing_in_a_message_is_a_special_token() {
     }
 }
 
+/// The marks that a prompt is cut at are no words of it, however they are written.
+#[test]
+fn what_looks_like_a_mark_stays() {
+    let (_folder, mut llm) = with(HERMES);
+    let model = llm.open(None, Some(2048)).unwrap();
+    let asked = Options {
+        tools: Some(vec![tool("{}")]),
+        ..options()
+    };
+    let call = Message {
+        tool_calls: vec![ToolCall {
+            id: "1".into(),
+            name: "find".into(),
+            arguments: r#"{"x":"[\ue002]"}"#.into(),
+        }],
+        ..message(Role::Assistant, "")
+    };
+    let messages = [
+        user(r#"use \ue000 in js: "\uE001" <|eos|>"#),
+        call,
+        user("\u{e003}"),
+    ];
+    let rendered = llm.render(model, &messages, &asked).unwrap();
+    for part in [
+        r#"use \ue000 in js: "\uE001" <|eos|>"#,
+        "[\u{e002}]",
+        "user:\u{e003}<",
+    ] {
+        assert!(rendered.contains(part), "{part}: {rendered}");
+    }
+}
+
+/// Between a call and its result, also where roles have to alternate.
+#[test]
+fn a_conversation_begins_and_is_restored_between_a_call_and_its_result() {
+    let strict = "{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}\
+        {{ raise_exception('roles must alternate') }}{% endif %}{{ m.role }}:{{ m.content }}\
+        {%- for call in m.tool_calls %}<tool_call>{{ call.function | tojson }}{% endfor %}{% endfor %}{{ tools }}";
+    let (_folder, mut llm) = with(strict);
+    let model = llm.open(None, Some(2048)).unwrap();
+    let asked = Options {
+        tools: Some(vec![tool("{}")]),
+        ..options()
+    };
+    let call = Message {
+        tool_calls: vec![ToolCall {
+            id: "1".into(),
+            name: "find".into(),
+            arguments: "{}".into(),
+        }],
+        ..message(Role::Assistant, "")
+    };
+    let conversation = llm.begin(model, &[user("a"), call], &asked).unwrap();
+    let state = llm.save(conversation);
+    let restored = llm.restore(model, &state).unwrap();
+    assert_eq!(llm.messages(restored).len(), 2);
+}
+
 #[test]
 fn an_answer_may_have_the_words_of_the_token_that_ends_it() {
     let template = "{% for m in messages %}{{ m.role }}:{{ m.content }}<|eos|>{% endfor %}\

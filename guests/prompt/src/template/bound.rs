@@ -79,6 +79,8 @@ fn bound(state: &State, value: &Value, depth: usize) -> Result<Option<Value>, Er
         _ if !changed => None,
         // Its members are bounded already.
         _ if is_namespace(value) => None,
+        // What `groupby` gives has names for its two parts.
+        ValueKind::Seq if has_names(value) => None,
         ValueKind::Map => Some(Value::from_pairs(keys.into_iter().zip(items))),
         _ if value.is_tuple() => Some(Value::from(Tuple::from(items))),
         _ => Some(Value::from(items)),
@@ -104,6 +106,12 @@ fn has_namespace(value: &Value) -> Result<bool, Error> {
         }
     }
     Ok(false)
+}
+
+fn has_names(value: &Value) -> bool {
+    value
+        .get_attr("grouper")
+        .is_ok_and(|value| !value.is_undefined())
 }
 
 fn is_namespace(value: &Value) -> bool {

@@ -51,12 +51,11 @@ fn method(state: &mut State, value: &Value, name: &str, args: &[Value]) -> Resul
     unknown_method_callback(state, value, name, args)
 }
 
-/// The sum of the numbers in a text's fields, among which are their widths.
+/// The sum of the numbers in a text from its first field on, among which are the widths of all.
 fn numbers_in(text: &str) -> u64 {
-    let fields = text.split('{').skip(1);
-    let fields = fields.map(|field| field.split_once('}').map_or(field, |(inner, _)| inner));
+    let fields = text.find('{').map_or("", |at| &text[at..]);
     fields
-        .flat_map(|field| field.split(|character: char| !character.is_ascii_digit()))
+        .split(|character: char| !character.is_ascii_digit())
         .filter(|digits| !digits.is_empty())
         .map(|digits| digits.parse().unwrap_or(u64::MAX))
         .fold(0, u64::saturating_add)
@@ -77,7 +76,7 @@ mod tests {
 
     #[test]
     fn numbers_of_a_text() {
-        assert_eq!(numbers_in("7 {:20} and {0:>.3f}, 100 % {{8}} {9"), 40);
+        assert_eq!(numbers_in("7 {:20} and {0:}<.3f}, 100 %"), 123);
         assert_eq!(numbers_in("none 100"), 0);
         assert_eq!(numbers_in(&format!("{{{}", "9".repeat(30))), u64::MAX);
     }

@@ -19,9 +19,14 @@ const MOST_ELIFS: usize = 400;
 
 /// The source for minijinja. What is not well formed is left for minijinja to complain about.
 pub(super) fn prepared(source: &str) -> Result<String, String> {
+    if source.contains(BOUNDED) {
+        return Err(format!("expected a template without the name `{BOUNDED}`"));
+    }
     let mut text = String::new();
     let mut rest = source;
     let mut elifs = 0;
+    // The targets of blocks with `set` that are open.
+    let mut blocks: Vec<&str> = Vec::new();
     while let Some(at) = next_tag(rest) {
         let (before, from) = rest.split_at(at);
         text.push_str(before);
@@ -53,15 +58,23 @@ pub(super) fn prepared(source: &str) -> Result<String, String> {
             Some("set") => match tag.assignment {
                 Some(at) => {
                     let (target, value) = whole[tag.inner.clone()].split_at(at - tag.inner.start);
-                    let bounded = match target.contains('.') {
-                        true => BOUNDED_MEMBER,
-                        false => BOUNDED,
-                    };
-                    let value = format!("{target} {bounded}(({value})) ");
+                    let value = format!("{target} {}(({value})) ", bounded_for(target));
                     push_with(&mut text, whole, &tag.inner, &value);
                 }
-                None => text.push_str(whole),
+                None => {
+                    let target = inner.trim_start().strip_prefix("set").unwrap_or_default();
+                    let target = target.split_once('|').map_or(target, |(target, _)| target);
+                    blocks.push(target.trim());
+                    text.push_str(whole);
+                }
             },
+            Some("endset") => {
+                text.push_str(whole);
+                // A filter may have made anything of it.
+                if let Some(target) = blocks.pop() {
+                    push_set(&mut text, target, &whole[tag.inner.end..]);
+                }
+            }
             Some("raw") if inner.trim() == "raw" => {
                 let end = end_of_raw(rest);
                 text.push_str(whole);
@@ -77,17 +90,27 @@ pub(super) fn prepared(source: &str) -> Result<String, String> {
                 }
                 text.push_str(whole);
                 for name in named_by(inner) {
-                    text.push_str("{%");
-                    let value = format!(" set {name} = {BOUNDED}({name}) ");
-                    // White space is treated as behind the tag itself.
-                    text.push_str(&value);
-                    text.push_str(&whole[tag.inner.end..]);
+                    push_set(&mut text, name, &whole[tag.inner.end..]);
                 }
             }
         }
     }
     text.push_str(rest);
     Ok(text)
+}
+
+/// Has a variable go through its function, with a tag that ends as the one before, so that white space is treated alike.
+fn push_set(text: &mut String, target: &str, end: &str) {
+    let bounded = bounded_for(target);
+    text.push_str(&format!("{{% set {target} = {bounded}({target}) {end}"));
+}
+
+/// What the value of a target goes through.
+fn bounded_for(target: &str) -> &'static str {
+    match target.contains('.') {
+        true => BOUNDED_MEMBER,
+        false => BOUNDED,
+    }
 }
 
 /// The variables that a tag names for what is in its block: those of loops, parameters, and of `with`.
@@ -116,12 +139,24 @@ fn named_by(inner: &str) -> Vec<&str> {
                 .filter(is_name)
                 .collect()
         }
-        "with" => rest
-            .windows(2)
-            .filter(|two| two[0].0 == 0 && two[1] == (0, "="))
-            .map(|two| two[0].1)
-            .filter(is_name)
-            .collect(),
+        "with" => {
+            let mut names = Vec::new();
+            for (at, token) in rest.iter().enumerate() {
+                if *token != (0, "=") {
+                    continue;
+                }
+                // One name before it, or several in parentheses.
+                let before = rest[..at].iter().rev();
+                let within = |token: &&(usize, &str)| token.0 > 0;
+                match rest[..at].last() {
+                    Some((_, ")")) => {
+                        names.extend(before.skip(1).take_while(within).map(|token| token.1))
+                    }
+                    _ => names.extend(before.take(1).map(|token| token.1)),
+                }
+            }
+            names.into_iter().filter(is_name).collect()
+        }
         _ => Vec::new(),
     }
 }

@@ -121,10 +121,13 @@ impl Parser {
 
     fn step(&mut self, character: char) {
         if let Some(thought) = &mut self.thought {
-            if thought.push(character) {
-                self.thought = None;
-            }
+            let ended = thought.push(character);
             self.text(character.encode_utf8(&mut [0; 4]));
+            if ended {
+                self.thought = None;
+                // The answer begins there.
+                self.fresh = true;
+            }
             return;
         }
         match self.block.take() {

@@ -423,6 +423,12 @@ fn thoughts_have_no_calls() {
             Call("call_0", "g", "{}"),
         ],
     );
+    // Behind it the answer begins.
+    check(
+        Format::Llama,
+        r#"<think>x</think>{"name": "f", "parameters": {}}"#,
+        &[Text("<think>x</think>"), Call("call_0", "f", "{}")],
+    );
     // The prompt has opened it.
     let answer = format!("maybe {call}</think>{call}");
     for (prompt, calls) in [("…<think>\n", 1), ("…<think></think>", 2), ("", 2)] {

@@ -181,7 +181,10 @@ impl Placement {
                 };
                 let used: Vec<String> = used.iter().map(|gpu| with_memory(gpu)).collect();
                 tracing::info!("target AUTO: {share} on {}", used.join(" and "));
-                Ok(on_gpu(layers))
+                Ok(match layers {
+                    0 => Self::on_cpu(),
+                    layers => on_gpu(layers),
+                })
             }
             Target::Tpu => Err(Error::new(
                 ErrorCode::UnsupportedOperation,

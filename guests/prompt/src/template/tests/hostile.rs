@@ -173,6 +173,12 @@ fn what_parameters_make_of_each_other_runs_out_of_fuel() {
                 "{% with a = [a, a] %}".repeat(40),
                 "{% endwith %}".repeat(40)
             ),
+            &format!(
+                "{}{}",
+                "{% with (a, b) = ([a, a], 1) %}".repeat(40),
+                "{% endwith %}".repeat(40)
+            ),
+            &"{% set a | default([a, a], true) %}{% endset %}".repeat(40),
         ] {
             let error = give(source).unwrap_err();
             assert!(
@@ -184,10 +190,24 @@ fn what_parameters_make_of_each_other_runs_out_of_fuel() {
 }
 
 #[test]
+fn the_function_that_bounds_is_not_to_be_named() {
+    let error = give("{% set __bounded = dict %}").unwrap_err();
+    assert!(error.contains("without the name"), "{error}");
+}
+
+/// What `groupby` gives is a pair with names.
+#[test]
+fn groups_keep_their_names() {
+    let source = "{% for g in [{'r': 1}, {'r': 2}]|groupby('r') %}{{ g.grouper }}{{ g.list|length }};{% endfor %}";
+    assert_eq!(give(source).unwrap(), "11;21;");
+}
+
+#[test]
 fn wide_fields_are_refused() {
     for source in [
         "{{ '{:2000000000}'.format(1) }}",
         "{{ '{:.2000000000f}'.format(1) }}",
+        "{{ '{:}<1500000000}'.format(1) }}",
         "{{ '{:<99999}{:>99999}'.format(1, 2) }}",
         "{{ '{:{}}'.format(1, 2000000000) }}",
         "{{ '%2000000000d'|format(1) }}",

@@ -26,11 +26,12 @@ fn what_becomes_of_tags() {
         ),
         (
             "{% set a %}b = c{% endset %}",
-            "{% set a %}b = c{% endset %}",
+            "{% set a %}b = c{% endset %}{% set a = __bounded(a) %}",
         ),
         (
-            "{% set a | f(b=1) %}{% endset %}",
-            "{% set a | f(b=1) %}{% endset %}",
+            "{%- set a.b | f(b=1) %}{%- set c %}{% endset -%}{% endset %}",
+            "{%- set a.b | f(b=1) %}{%- set c %}{% endset -%}{% set c = __bounded(c) -%}{% endset %}\
+             {% set a.b = __bounded_member(a.b) %}",
         ),
         (
             "{% set a = {'b': {}} %}",
@@ -63,6 +64,11 @@ fn what_becomes_of_tags() {
         (
             "{% with a = {'b': c == d}, e=g(h=1) +%}",
             "{% with a = {'b': c == d}, e=g(h=1) +%}{% set a = __bounded(a) +%}{% set e = __bounded(e) +%}",
+        ),
+        (
+            "{% with (a, (b, c)) = d, e = (f) %}",
+            "{% with (a, (b, c)) = d, e = (f) %}\
+             {% set c = __bounded(c) %}{% set b = __bounded(b) %}{% set a = __bounded(a) %}{% set e = __bounded(e) %}",
         ),
         // What is not well formed stays.
         ("{% set a = ", "{% set a = "),
