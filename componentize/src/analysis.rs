@@ -12,6 +12,7 @@ use crate::input::truncated;
 use crate::refusal::Refusal;
 use crate::validate::{FEATURES, component, invalid};
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::fmt;
 use wasmparser::{
     Chunk, Encoding, ExternalKind, FuncType, FuncValidatorAllocations, MemoryType, Parser, Payload,
@@ -193,6 +194,9 @@ pub struct Nn {
     pub module: String,
     /// The functions that it imports, each once.
     pub functions: Vec<String>,
+    /// The same, to be found quickly: a hostile module imports very many.
+    #[serde(skip)]
+    known: BTreeSet<String>,
 }
 
 /// Validates a module or a component, binary or text, and collects what matters here.
@@ -251,8 +255,9 @@ impl Analysis {
             let nn = self.nn.get_or_insert_with(|| Nn {
                 module: import.module.clone(),
                 functions: Vec::new(),
+                known: BTreeSet::new(),
             });
-            if nn.module == import.module && !nn.functions.contains(&import.name) {
+            if nn.module == import.module && nn.known.insert(import.name.clone()) {
                 nn.functions.push(import.name.clone());
             }
         }
@@ -302,6 +307,8 @@ fn collect(wasm: &[u8], code: Code) -> Result<Collected, Refusal> {
     let mut validator = Validator::new_with_features(FEATURES);
     let mut allocations = FuncValidatorAllocations::default();
     let mut parser = Parser::new(0);
+    // What it reads and hosts do not have is told as that.
+    parser.set_features(FEATURES);
     let mut rest = wasm;
     loop {
         let Chunk::Parsed { consumed, payload } = parser.parse(rest, true).map_err(bad)? else {

@@ -27,6 +27,11 @@ pub(crate) struct Crate {
     pub(crate) text: String,
 }
 
+/// How many crates are told of.
+const MOST_CRATES: usize = 8;
+/// How many hexadecimal digits stand for a repository in the name of Cargo's checkout.
+const CHECKOUT: usize = 16;
+
 static CRATE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("wasi-nn-"));
 static ASSEMBLYSCRIPT: LazyLock<Finder<'static>> =
     LazyLock::new(|| Finder::new(b"~\0l\0i\0b\0/\0"));
@@ -54,7 +59,9 @@ impl Evidence {
 
     fn scan_crates(&mut self, bytes: &[u8]) {
         for at in CRATE.find_iter(bytes) {
-            if let Some(found) = crate_at(bytes, at) {
+            if self.crates.len() < MOST_CRATES
+                && let Some(found) = crate_at(bytes, at)
+            {
                 self.crates.insert(found);
             }
         }
@@ -73,8 +80,20 @@ fn crate_at(bytes: &[u8], at: usize) -> Option<Crate> {
     let end = rest
         .iter()
         .take(32)
-        .position(|b| matches!(b, b'/' | b'\\'))?;
+        .position(|b| !b.is_ascii_alphanumeric() && !matches!(b, b'.' | b'+' | b'-'))?;
+    // A path goes on behind it; in debug information it may end there.
+    if !matches!(rest.get(end), Some(b'/' | b'\\' | 0)) {
+        return None;
+    }
     let text = std::str::from_utf8(rest.get(..end)?).ok()?;
+    // A checkout of a repository has no version.
+    if wasmedge && text.len() == CHECKOUT && text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Some(Crate {
+            wasmedge,
+            version: (0, 0),
+            text: "wasmedge-wasi-nn from a repository".to_owned(),
+        });
+    }
     let mut parts = text.splitn(3, '.');
     let major = parts.next()?.parse().ok()?;
     let minor = parts.next()?.parse().ok()?;
@@ -112,6 +131,18 @@ mod tests {
             ["wasmedge-wasi-nn 0.8.0"]
         );
         assert_eq!(crates(b"/wasi-nn-0.5.0-rc.1/src"), ["wasi-nn 0.5.0-rc.1"]);
+        assert_eq!(
+            crates(b"/wasi-nn-0.5.0\0\0main.rs\0src/"),
+            ["wasi-nn 0.5.0"]
+        );
+        assert_eq!(
+            crates(b"/checkouts/wasmedge-wasi-nn-1a2b3c4d5e6f7a8b/57e5c4d/rust/src/graph.rs"),
+            ["wasmedge-wasi-nn from a repository"]
+        );
+        let many: Vec<u8> = (0..1000)
+            .flat_map(|patch| format!("/wasi-nn-0.4.{patch}/").into_bytes())
+            .collect();
+        assert_eq!(crates(&many).len(), MOST_CRATES);
     }
 
     #[test]

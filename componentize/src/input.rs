@@ -51,7 +51,9 @@ pub fn read(bytes: &[u8]) -> Result<Cow<'_, [u8]>, Refusal> {
         return Err(truncated(bytes.len()));
     }
     match std::str::from_utf8(bytes) {
-        Ok(text) if looks_like_text(text) => parse_text(text).map(Cow::Owned),
+        Ok(text) if looks_like_text(text) => {
+            parse_text(text.trim_start_matches('\u{feff}')).map(Cow::Owned)
+        }
         _ => Err(not_wasm(bytes)),
     }
 }
