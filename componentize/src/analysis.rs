@@ -47,10 +47,16 @@ pub struct Analysis {
     pub component_types: bool,
     /// Dialect and profile, and why, if it uses wasi-nn.
     pub detected: Option<Choice>,
+    /// Its memory has so many pages at the start and can have no more.
+    #[serde(skip)]
+    pub(crate) full: Option<u64>,
     /// What the functions take and give that are called when it starts, by their names.
     #[serde(skip)]
     pub(crate) started: Vec<(String, Signature)>,
 }
+
+/// How many pages a memory can have.
+const MOST_PAGES: u64 = 1 << 16;
 
 /// Whether the input needs any work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -225,6 +231,10 @@ pub(crate) fn analyze_binary(wasm: &[u8], code: Code) -> Result<Analysis, Refusa
     let collected = collect(wasm, code)?;
     let mut analysis = collected.analysis;
     analysis.memory = memory(&collected.memories, collected.memory_exported);
+    if let [(memory, _)] = collected.memories.as_slice() {
+        let most = memory.maximum.unwrap_or(MOST_PAGES);
+        analysis.full = (memory.initial >= most).then_some(memory.initial);
+    }
     if let Some(nn) = &analysis.nn {
         analysis.detected = Some(detect(nn, &collected.evidence));
     }
@@ -245,6 +255,7 @@ impl Analysis {
             nn: None,
             component_types: false,
             detected: None,
+            full: None,
             started: Vec::new(),
         }
     }

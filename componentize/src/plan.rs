@@ -64,6 +64,7 @@ pub fn plan(analysis: &Analysis, options: &Options) -> Result<Plan, Refusal> {
     known_modules(analysis, &plan)?;
     if analysis.imports.iter().any(|i| plan.has(&i.module)) {
         shareable_memory(analysis)?;
+        room_for_state(analysis, &plan)?;
     }
     signatures(analysis, &plan)?;
     if !plan.adapters.is_empty() {
@@ -334,6 +335,21 @@ fn shareable_memory(analysis: &Analysis) -> Result<(), Refusal> {
         "one 32-bit memory of its own, exported as `memory`, for the adapter to read and write",
         next_step,
     ))
+}
+
+/// The adapter of preview 1 takes a page as the program starts, and traps if it gets none. One that the module exports an
+/// allocator to takes it there.
+fn room_for_state(analysis: &Analysis, plan: &Plan) -> Result<(), Refusal> {
+    let needs_page = analysis.preview1 && plan.has(PREVIEW1) && analysis.realloc.is_none();
+    match analysis.full.filter(|_| needs_page) {
+        Some(pages) => Err(Refusal::new(
+            Reason::FullMemory,
+            format!("the module's memory has {pages} pages at the start and can have no more"),
+            "room for three pages at least, in which the adapters keep their state",
+            "link with a larger maximum (`--max-memory`), or with none",
+        )),
+        None => Ok(()),
+    }
 }
 
 /// Checks each import against what its adapter exports.

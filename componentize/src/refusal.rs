@@ -49,6 +49,8 @@ pub enum Reason {
     Memory64,
     /// The module has more than one memory.
     ManyMemories,
+    /// The module's memory cannot grow, and the adapter of WASI needs a page of it.
+    FullMemory,
     /// An import that is neither wasi-nn nor WASI.
     UnknownImport,
     /// Something other than a function is imported.

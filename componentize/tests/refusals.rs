@@ -97,6 +97,26 @@ fn wrong_signature_of_preview1() {
 }
 
 #[test]
+fn memories_that_cannot_grow() {
+    let module = |memory: &str, more: &str| {
+        format!(
+            r#"(module (import "wasi_snapshot_preview1" "sched_yield" (func (result i32)))
+                (memory (export "memory") {memory}) {more})"#
+        )
+    };
+    for memory in ["11 11", "65536"] {
+        let refusal = refuse(&module(memory, ""));
+        assert_eq!(refusal.reason, Reason::FullMemory, "{memory}");
+    }
+    let realloc =
+        r#"(func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) unreachable)"#;
+    for (memory, more) in [("11 12", ""), ("11", ""), ("11 11", realloc)] {
+        let made = componentize(module(memory, more).as_bytes(), &Options::default());
+        assert!(made.is_ok(), "{memory} {more}");
+    }
+}
+
+#[test]
 fn memories() {
     for (memory, reason) in [
         ("", Reason::NoMemory),
