@@ -38,7 +38,7 @@ use context::Context;
 use llama_cpp_2::llama_backend::LlamaBackend;
 use options::Options;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use weights::{Loaded, Loader, Origin};
 
 /// The one llama.cpp of the process; its first use starts it.
@@ -71,6 +71,15 @@ struct Started {
 }
 
 static STARTED: OnceLock<Started> = OnceLock::new();
+
+/// Held while something is loaded for a GPU: llama.cpp makes a device ready as it is first used, and two threads would both
+/// do that, which ends the process.
+static GPU_LOADING: Mutex<()> = Mutex::new(());
+
+/// The turn of what is loaded, if it is for a GPU.
+fn loading(gpu: bool) -> Option<MutexGuard<'static, ()>> {
+    gpu.then(|| GPU_LOADING.lock().unwrap_or_else(PoisonError::into_inner))
+}
 
 /// What llama.cpp warned of as it started and looked for GPUs.
 fn said_at_start() -> &'static str {

@@ -5,7 +5,7 @@ use super::options::{Options, SplitMode};
 use super::placement::Placement;
 use super::scheduler::{Scheduler, Schedulers};
 use super::session::Settings;
-use super::{llama_backend, log};
+use super::{llama_backend, loading, log};
 use crate::backend::Target;
 use crate::backend::file_identity::FileIdentity;
 use crate::backend::in_use::InUse;
@@ -232,6 +232,7 @@ impl Origin {
                 !monitor.is_ended()
             });
         let params = placement.apply(params)?;
+        let _turn = loading(placement.gpu);
         let (model, reason) =
             log::capture(|| LlamaModel::load_from_file(backend, &self.path, &params));
         let model = model.map_err(|error| {

@@ -2,7 +2,7 @@
 
 use super::layout;
 use crate::backend::ggml::weights::Weights;
-use crate::backend::ggml::{log, memory};
+use crate::backend::ggml::{loading, log, memory};
 use crate::gguf::Gguf;
 use crate::{Error, ErrorCode, Files};
 use llama_cpp_2::mtmd::{
@@ -162,6 +162,7 @@ fn load(
             .map_err(|error| Error::new(ErrorCode::RuntimeError, error.to_string()))?,
         ..MtmdContextParams::default()
     };
+    let _turn = loading(params.use_gpu);
     let (context, reason) =
         log::capture(|| MtmdContext::init_from_file(path, &weights.model, &params));
     let context = context.map_err(|error| {
