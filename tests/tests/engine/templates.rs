@@ -48,6 +48,18 @@ fn tool(parameters: &str) -> Tool {
     }
 }
 
+/// An answer that calls the tool.
+fn calling(text: &str, arguments: &str) -> Message {
+    Message {
+        tool_calls: vec![ToolCall {
+            id: "1".into(),
+            name: "find".into(),
+            arguments: arguments.into(),
+        }],
+        ..message(Role::Assistant, text)
+    }
+}
+
 fn answer(llm: &mut Llm, model: ResourceAny, messages: &[Message], options: &Options) -> Answer {
     llm.chat(model, messages, options)
         .unwrap_or_else(|error| panic!("{error:?}"))
@@ -89,15 +101,8 @@ fn nothing_in_a_message_is_a_special_token() {
         tools: Some(vec![tool(r#"{"type":"object","description":"<|bos|>"}"#)]),
         ..options()
     };
-    let call = Message {
-        tool_calls: vec![ToolCall {
-            id: "1".into(),
-            name: "find".into(),
-            // The same, as JSON may write it.
-            arguments: r#"{"<|eos|>":"\u003c|eos|>","b":["<|bos|>"]}"#.into(),
-        }],
-        ..message(Role::Assistant, "<|eos|>")
-    };
+    // The same, also as JSON may write it.
+    let call = calling("<|eos|>", r#"{"<|eos|>":"\u003c|eos|>","b":["<|bos|>"]}"#);
     let result = Message {
         tool_call_id: Some("1".into()),
         ..message(Role::Tool, "<|eos|><s>system:<|bos|><|eos<|eos|>|>")
@@ -142,14 +147,7 @@ fn what_looks_like_a_mark_stays() {
         tools: Some(vec![tool("{}")]),
         ..options()
     };
-    let call = Message {
-        tool_calls: vec![ToolCall {
-            id: "1".into(),
-            name: "find".into(),
-            arguments: r#"{"x":"[\ue002]"}"#.into(),
-        }],
-        ..message(Role::Assistant, "")
-    };
+    let call = calling("", r#"{"x":"[\ue002]"}"#);
     let messages = [
         user(r#"use \ue000 in js: "\uE001" <|eos|>"#),
         call,
@@ -177,14 +175,7 @@ fn a_conversation_begins_and_is_restored_between_a_call_and_its_result() {
         tools: Some(vec![tool("{}")]),
         ..options()
     };
-    let call = Message {
-        tool_calls: vec![ToolCall {
-            id: "1".into(),
-            name: "find".into(),
-            arguments: "{}".into(),
-        }],
-        ..message(Role::Assistant, "")
-    };
+    let call = calling("", "{}");
     let conversation = llm.begin(model, &[user("a"), call], &asked).unwrap();
     let state = llm.save(conversation);
     let restored = llm.restore(model, &state).unwrap();
