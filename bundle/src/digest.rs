@@ -69,13 +69,21 @@ impl Sum {
 
 /// The digest of a file.
 pub fn of_file(path: &Path) -> std::io::Result<Digest> {
+    of_file_with(path, |_| {})
+}
+
+/// The same; `read` is told how many bytes each piece has that was read.
+pub fn of_file_with(path: &Path, mut read: impl FnMut(usize)) -> std::io::Result<Digest> {
     let mut file = File::open(path)?;
     let mut sum = Sum::default();
     let mut piece = vec![0; PIECE];
     loop {
         match file.read(&mut piece)? {
             0 => return Ok(sum.finish()),
-            n => sum.add(&piece[..n]),
+            n => {
+                sum.add(&piece[..n]);
+                read(n);
+            }
         }
     }
 }

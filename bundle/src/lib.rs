@@ -35,7 +35,7 @@ pub mod sign;
 mod write;
 
 pub use cache::{Cache, Seen, Unpacked};
-pub use digest::{Digest, PIECE, Sum, of_file};
+pub use digest::{Digest, PIECE, Sum, of_file, of_file_with};
 pub use error::Error;
 pub use index::{Blob, Index, Model, ModelFile};
 pub use read::{Bundle, Progress};

@@ -134,10 +134,7 @@ impl<'a> Literal<'a> {
                     .collect();
             }
         }
-        Err(invalid(
-            "messages",
-            "expected texts in which the words of the model's special tokens can be told from others",
-        ))
+        Err(untold())
     }
 
     /// The texts in JSON, which is left as it is if they have nothing special.
@@ -217,6 +214,14 @@ fn within<'a>(text: &'a str, word: &str) -> Vec<&'a str> {
     }
     parts.push(&text[start..]);
     parts
+}
+
+/// The failure of a text whose special words are not found.
+pub(crate) fn untold() -> Failure {
+    invalid(
+        "messages",
+        "expected texts in which the words of the model's special tokens can be told from others",
+    )
 }
 
 /// Of which tokens `with` has more than `without`.

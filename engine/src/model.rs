@@ -9,7 +9,7 @@ use crate::bindings::exports::llm_wasi::llm::models::{
 use crate::bindings::exports::llm_wasi::llm::types::ModelNotFound;
 use crate::bindings::llm_wasi::llm::configuration;
 use crate::failure::{Failure, invalid};
-use crate::literal::{Literal, more_of};
+use crate::literal::{Literal, more_of, untold};
 use crate::nn::{self, Context, Description, Loaded};
 use crate::rendered::{Image, MARKER, Rendered};
 use crate::request::Request;
@@ -249,10 +249,7 @@ impl Model {
                 }
             }
             if words.len() == before && !words.iter().any(|word| chunk.contains(word)) {
-                return Err(invalid(
-                    "messages",
-                    "expected texts in which the words of the model's special tokens can be told from others",
-                ));
+                return Err(untold());
             }
         }
         Ok(words)

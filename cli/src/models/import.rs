@@ -67,12 +67,9 @@ fn fetch_all(plan: &Plan, stage: &Path, expected: &[Digest]) -> Result<Vec<Fetch
     let count = plan.files.len();
     let mut fetched = Vec::new();
     for (index, file) in plan.files.iter().enumerate() {
-        let label = match count {
-            1 => plan.name.to_string(),
-            _ => format!("{} ({} of {count})", plan.name, index + 1),
-        };
         let path = stage.join(part_name(file));
-        let got = fetch(plan, index, &path, &mut Meter::new(label))?;
+        let mut meter = Meter::of_file(&plan.name, index, count);
+        let got = fetch(plan, index, &path, &mut meter)?;
         if let Some(expected) = expected.get(index)
             && got.sha256 != *expected
         {

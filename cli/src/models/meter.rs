@@ -1,5 +1,6 @@
 //! How far the transfer of a file is: a bar on a terminal, now and then a line elsewhere.
 
+use crate::models::name::Name;
 use crate::text::size;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write};
@@ -30,6 +31,14 @@ impl Meter {
             total: None,
             told: Instant::now(),
         }
+    }
+
+    /// Of one of a model's files.
+    pub(crate) fn of_file(model: &Name, index: usize, count: usize) -> Meter {
+        Meter::new(match count {
+            1 => model.to_string(),
+            _ => format!("{model} ({} of {count})", index + 1),
+        })
     }
 
     /// Begins, also anew, where `done` of `total` bytes are there.

@@ -8,11 +8,8 @@ use crate::models::name::Name;
 use crate::models::store::{Entry, Store};
 use crate::text::{note, plain, print, size, table};
 use clap::Args;
-use llm_wasi_bundle::{Digest, PIECE, Sum};
+use llm_wasi_bundle::of_file_with;
 use serde_json::{Value, json};
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
 use std::process::ExitCode;
 
 /// Check that models are what they were when they were added.
@@ -82,14 +79,12 @@ impl Opts {
 fn verify(store: &Store, manifest: &Manifest) -> Result<u64, String> {
     let paths = store.files(manifest);
     for (index, (path, file)) in paths.iter().zip(&manifest.files).enumerate() {
-        let label = match paths.len() {
-            1 => manifest.name.to_string(),
-            count => format!("{} ({} of {count})", manifest.name, index + 1),
-        };
+        let mut meter = Meter::of_file(&manifest.name, index, paths.len());
         let StoredFile {
             name, size, sha256, ..
         } = file;
-        let found = digest(path, *size, &mut Meter::new(label))
+        meter.start(0, Some(*size));
+        let found = of_file_with(path, |bytes| meter.advance(bytes as u64))
             .map_err(|error| format!("its file {name} cannot be read: {error}"))?;
         if found != *sha256 {
             return Err(format!(
@@ -98,22 +93,6 @@ fn verify(store: &Store, manifest: &Manifest) -> Result<u64, String> {
         }
     }
     Ok(manifest.size())
-}
-
-fn digest(path: &Path, size: u64, meter: &mut Meter) -> std::io::Result<Digest> {
-    let mut file = File::open(path)?;
-    meter.start(0, Some(size));
-    let mut sum = Sum::default();
-    let mut piece = vec![0; PIECE];
-    loop {
-        match file.read(&mut piece)? {
-            0 => return Ok(sum.finish()),
-            n => {
-                sum.add(&piece[..n]);
-                meter.advance(n as u64);
-            }
-        }
-    }
 }
 
 fn to_json((name, state): &Verified) -> Value {

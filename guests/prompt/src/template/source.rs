@@ -89,7 +89,7 @@ pub(super) fn prepared(source: &str) -> Result<String, String> {
                     ));
                 }
                 text.push_str(whole);
-                for name in named_by(inner) {
+                for name in named_by(whole, &tag.tokens) {
                     push_set(&mut text, name, &whole[tag.inner.end..]);
                 }
             }
@@ -114,8 +114,11 @@ fn bounded_for(target: &str) -> &'static str {
 }
 
 /// The variables that a tag names for what is in its block: those of loops, parameters, and of `with`.
-fn named_by(inner: &str) -> Vec<&str> {
-    let tokens = tokens(inner);
+fn named_by<'a>(whole: &'a str, tokens: &[Token]) -> Vec<&'a str> {
+    let tokens: Vec<(usize, &str)> = tokens
+        .iter()
+        .map(|token| (token.depth, &whole[token.place.clone()]))
+        .collect();
     let Some(((_, tag), rest)) = tokens.split_first() else {
         return Vec::new();
     };
@@ -161,34 +164,6 @@ fn named_by(inner: &str) -> Vec<&str> {
     }
 }
 
-/// The words, strings and signs of a tag, and how deep in brackets each is; brackets are as deep as what is in them, and a
-/// closing one as what follows it.
-fn tokens(inner: &str) -> Vec<(usize, &str)> {
-    let bytes = inner.as_bytes();
-    let (mut at, mut depth) = (0, 0_usize);
-    let mut tokens = Vec::new();
-    while at < bytes.len() {
-        let (from, byte) = (at, bytes[at]);
-        at += 1;
-        match byte {
-            b'\'' | b'"' => at = end_of_string(bytes, at, byte),
-            b'(' | b'[' | b'{' => depth += 1,
-            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
-            b'=' | b'!' | b'<' | b'>' if bytes.get(at) == Some(&b'=') => at += 1,
-            _ if is_of_a_word(byte) => {
-                while bytes.get(at).copied().is_some_and(is_of_a_word) {
-                    at += 1;
-                }
-            }
-            _ => {}
-        }
-        if !byte.is_ascii_whitespace() {
-            tokens.push((depth, &inner[from..at]));
-        }
-    }
-    tokens
-}
-
 /// The tag with something else in it, and with its marks of white space.
 fn push_with(text: &mut String, whole: &str, inner: &Range<usize>, new: &str) {
     text.push_str(&whole[..inner.start]);
@@ -230,6 +205,14 @@ struct Tag {
     inner: Range<usize>,
     /// Where the value begins that a `=` outside of brackets assigns.
     assignment: Option<usize>,
+    tokens: Vec<Token>,
+}
+
+/// A word, a string or a sign of a tag.
+struct Token {
+    /// In how many brackets it is. An opening one is as deep as what is in it, a closing one as what follows it.
+    depth: usize,
+    place: Range<usize>,
 }
 
 impl Tag {
@@ -237,7 +220,7 @@ impl Tag {
         let bytes = text.as_bytes();
         let close = if bytes[1] == b'{' { b"}}" } else { b"%}" };
         let start = 2 + usize::from(matches!(bytes.get(2), Some(b'-' | b'+')));
-        let (mut at, mut depth, mut tokens, mut assignment) = (start, 0_usize, 0, None);
+        let (mut at, mut depth, mut tokens, mut assignment) = (start, 0_usize, Vec::new(), None);
         while at < bytes.len() {
             let byte = bytes[at];
             if depth == 0 && bytes[at..].starts_with(close) {
@@ -246,6 +229,7 @@ impl Tag {
                     end: at + 2,
                     inner: start..at - usize::from(marked),
                     assignment,
+                    tokens,
                 });
             }
             let from = at;
@@ -265,8 +249,13 @@ impl Tag {
                 }
                 _ => {}
             }
-            tokens += usize::from(!byte.is_ascii_whitespace());
-            if tokens > LONGEST_TAG {
+            if !byte.is_ascii_whitespace() {
+                tokens.push(Token {
+                    depth,
+                    place: from..at,
+                });
+            }
+            if tokens.len() > LONGEST_TAG {
                 return Err(format!(
                     "expected a tag of at most {LONGEST_TAG} words and signs, found a longer one"
                 ));
@@ -281,6 +270,7 @@ impl Tag {
             end: text.len(),
             inner: text.len()..text.len(),
             assignment: None,
+            tokens: Vec::new(),
         })
     }
 }

@@ -124,10 +124,12 @@ impl Backend for Ggml {
     }
 
     fn prepare(&self, target: Target) -> Result<bool, Error> {
-        llama_backend()?;
+        if target == Target::Cpu {
+            llama_backend()?;
+            return Ok(false);
+        }
         // A GPU that is asked about its memory starts.
-        let is_gpu = |device: &Device| device.kind.is_gpu();
-        Ok(target != Target::Cpu && self.devices()?.iter().any(is_gpu))
+        Ok(self.devices()?.iter().any(|device| device.kind.is_gpu()))
     }
 
     fn load(&self, request: LoadRequest<'_>) -> Result<Arc<dyn Graph>, Error> {

@@ -79,7 +79,8 @@ impl Cancel {
         self.cancelled.load(Ordering::SeqCst)
     }
 
-    /// Calls `function`, which ends early when `stop` is called: on another thread, and during `function` only.
+    /// Calls `function`, which ends early when `stop` is called: on another thread, during `function` only, and perhaps more
+    /// than once.
     pub(in crate::backend) fn during<V>(
         &self,
         stop: impl Fn() + Send + Sync + 'static,
