@@ -344,7 +344,7 @@ fn room_for_state(analysis: &Analysis, plan: &Plan) -> Result<(), Refusal> {
     match analysis.full.filter(|_| needs_page) {
         Some(pages) => Err(Refusal::new(
             Reason::FullMemory,
-            format!("the module's memory has {pages} pages at the start and can have no more"),
+            format!("the module's memory starts at its maximum of {pages} × 64 KiB"),
             "room for three pages at least, in which the adapters keep their state",
             "link with a larger maximum (`--max-memory`), or with none",
         )),
