@@ -63,8 +63,8 @@ pub(crate) fn detect(nn: &Nn, evidence: &Evidence) -> Choice {
         Choice::new(
             CURRENT,
             Profile::Portable,
-            "It imports only functions of the specification, and nothing in it tells of an older dialect. Built with the \
-             crate wasi-nn before 0.6, it needs `--dialect wasi-nn-2022-10` for tensors of u8 and i32.",
+            "It imports only functions of the specification, and nothing in it tells of an older dialect. Tensors of older \
+             ones are told by their size.",
         )
     })
 }

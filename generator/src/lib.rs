@@ -105,7 +105,7 @@ pub fn generate(sources: &Sources, options: &Options) -> Result<Adapter> {
     );
     let plan = strategy::plan(&interface, &mapping, &world, options)
         .with_context(|| format!("{} cannot be lowered", sources.mapping.0))?;
-    let module = emit::emit(&plan, &world.component_type()?)?;
+    let module = emit::emit(&plan, &world.component_type(&plan.imports)?)?;
     let functions: Vec<String> = plan.functions.iter().map(|f| f.name.clone()).collect();
     check::check(&module, &world, &functions)?;
     Ok(Adapter { module, plan })

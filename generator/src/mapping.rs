@@ -21,6 +21,8 @@ struct File {
     errno: ErrnoTable,
     host_errors: BTreeMap<String, String>,
     enums: Enums,
+    #[serde(default)]
+    former_tensor_types: BTreeMap<String, FormerCase>,
     functions: BTreeMap<String, Does>,
 }
 
@@ -56,6 +58,18 @@ struct EnumTable {
     #[serde(default)]
     unsupported: BTreeSet<String>,
     cases: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct FormerCase {
+    was: String,
+    #[serde(default = "one")]
+    fewest_elements: u32,
+}
+
+fn one() -> u32 {
+    1
 }
 
 #[derive(Debug, Deserialize)]
@@ -150,6 +164,8 @@ pub struct Mapping {
     host_errors: BTreeMap<String, Errno>,
     /// Translation of tensor types.
     pub tensor_type: Translation,
+    /// What some of them were in earlier editions of the dialect.
+    pub former_tensor_types: Vec<FormerTensorType>,
     /// Translation of encodings.
     pub encoding: Translation,
     /// Translation of targets.
@@ -177,6 +193,24 @@ pub struct Errnos {
     pub out_of_memory: Errno,
     /// Steps after the last one; only dialects with steps have it.
     pub end_of_sequence: Option<Errno>,
+}
+
+/// A tensor type whose tag stood for another one formerly. A tensor is of that one if it has just as many bytes as the
+/// former type's elements take.
+#[derive(Clone, Debug)]
+pub struct FormerTensorType {
+    /// Name in the witx file.
+    pub case: String,
+    /// Its discriminant in WIT.
+    pub discriminant: u32,
+    /// What it was, by its name in WIT.
+    pub was: String,
+    /// The discriminant of that.
+    pub was_discriminant: u32,
+    /// Size of an element of that, in bytes.
+    pub element: u32,
+    /// How many elements a tensor has to have.
+    pub fewest: u32,
 }
 
 /// What a function does, with its arguments' places.
@@ -347,6 +381,14 @@ impl Mapping {
             ("wasi:nn/tensor", "tensor-type"),
             &file.errno.bad_tensor_type,
         )?;
+        let former_tensor_types = file
+            .former_tensor_types
+            .iter()
+            .map(|(case, former)| {
+                former_type(world, &tensor_type, case, former)
+                    .with_context(|| format!("[former-tensor-types] {case}"))
+            })
+            .collect::<Result<Vec<_>>>()?;
         let encoding = translate(
             "encoding",
             &file.enums.encoding,
@@ -409,6 +451,13 @@ impl Mapping {
                     function.name
                 );
             }
+            if let Action::SetInput { data, .. } = &action {
+                ensure!(
+                    former_tensor_types.is_empty() || matches!(data.length, Length::At(_)),
+                    "[functions.{}] takes the length of a tensor from its shape: [former-tensor-types] needs one of its own",
+                    function.name
+                );
+            }
             functions.push((function.clone(), action));
         }
         Ok(Mapping {
@@ -416,6 +465,7 @@ impl Mapping {
             errno,
             host_errors,
             tensor_type,
+            former_tensor_types,
             encoding,
             target,
             functions,
@@ -548,6 +598,55 @@ fn translation(
         name: format!("{} as {wit_name}", table.witx),
         cases,
         otherwise,
+    })
+}
+
+/// Checks what a tensor type's tag stood for formerly.
+fn former_type(
+    world: &World,
+    now: &Translation,
+    case: &str,
+    former: &FormerCase,
+) -> Result<FormerTensorType> {
+    let found = now
+        .cases
+        .iter()
+        .find(|found| found.from == case)
+        .with_context(|| format!("{case:?} is no case of [enums.tensor-type.cases]"))?;
+    let sizes = world.element_sizes()?;
+    let (was_discriminant, element) = sizes
+        .iter()
+        .position(|(name, _)| *name == former.was)
+        .map(|at| (at, sizes[at].1))
+        .with_context(|| {
+            let names: Vec<&str> = sizes.iter().map(|(name, _)| name.as_str()).collect();
+            format!(
+                "was = {:?}: wasi:nn/tensor tensor-type has no such case; it has {}",
+                former.was,
+                names.join(", ")
+            )
+        })?;
+    let size_now = sizes
+        .get(usize::try_from(found.discriminant)?)
+        .map(|(_, size)| *size);
+    ensure!(
+        size_now != Some(element),
+        "{case} has elements of {element} bytes, as {} has: they cannot be told apart",
+        former.was
+    );
+    ensure!(
+        (1..=u32::from(u16::MAX)).contains(&former.fewest_elements),
+        "fewest-elements = {}: expected a number from 1 to {}",
+        former.fewest_elements,
+        u16::MAX
+    );
+    Ok(FormerTensorType {
+        case: case.to_string(),
+        discriminant: found.discriminant,
+        was: former.was.clone(),
+        was_discriminant: u32::try_from(was_discriminant)?,
+        element,
+        fewest: former.fewest_elements,
     })
 }
 

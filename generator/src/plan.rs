@@ -149,6 +149,8 @@ pub enum Expression {
     Sum(Operand, Operand),
     /// 1 if the first is greater, unsigned.
     Greater(Operand, Operand),
+    /// 1 if both are the same.
+    Equal(Operand, Operand),
     /// 1 if the operand is 0.
     IsZero(Operand),
     /// The operand, or `u32::MAX` if it is 0.
@@ -163,6 +165,17 @@ pub enum Expression {
         ty: Operand,
         /// Size of an element by discriminant.
         element_sizes: Vec<u32>,
+    },
+    /// 1 if a tensor of this shape has so many bytes.
+    FitsShape {
+        /// Address of the dimensions, each a `u32`.
+        dimensions: Operand,
+        /// How many dimensions.
+        rank: Operand,
+        /// Size of an element.
+        element: u32,
+        /// The bytes.
+        length: Operand,
     },
     /// Address of memory for one number that the adapter passes on.
     Scratch,
@@ -433,7 +446,7 @@ pub enum Operation {
     /// Does something if the condition is not 0.
     If {
         /// The condition.
-        condition: Operand,
+        condition: Expression,
         /// What.
         then: Vec<Operation>,
     },
@@ -612,6 +625,7 @@ impl Printer<'_> {
             Expression::Product(a, b) => format!("{} × {b}", self.operand(*a)),
             Expression::Sum(a, b) => format!("{} + {}", self.operand(*a), self.operand(*b)),
             Expression::Greater(a, b) => format!("{} > {}", self.operand(*a), self.operand(*b)),
+            Expression::Equal(a, b) => format!("{} is {}", self.operand(*a), self.operand(*b)),
             Expression::IsZero(a) => format!("{} is 0", self.operand(*a)),
             Expression::OrUnlimited(a) => format!("{0}, or no limit if {0} is 0", self.operand(*a)),
             Expression::ShapeSize {
@@ -624,6 +638,17 @@ impl Printer<'_> {
                 self.operand(*rank),
                 self.operand(*dimensions),
                 self.operand(*ty)
+            ),
+            Expression::FitsShape {
+                dimensions,
+                rank,
+                element,
+                length,
+            } => format!(
+                "{} is {element} × the elements of {} dimensions at {}",
+                self.operand(*length),
+                self.operand(*rank),
+                self.operand(*dimensions)
             ),
             Expression::Scratch => "the adapter's scratch memory".to_string(),
         }
@@ -803,7 +828,7 @@ impl Printer<'_> {
                 o(index)
             ),
             Operation::If { condition, then } => {
-                writeln!(f, "{indent}if {}:", o(condition))?;
+                writeln!(f, "{indent}if {}:", self.expression(condition))?;
                 return self.operations(f, then, depth + 1);
             }
             Operation::Return(errno) => format!("return {errno}"),

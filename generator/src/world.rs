@@ -8,19 +8,17 @@ use anyhow::{Context, Result, bail, ensure};
 use wit_parser::abi::{AbiVariant, WasmType};
 use wit_parser::{
     Function, Int, InterfaceId, LiftLowerAbi, ManglingAndAbi, PackageId, Resolve,
-    ResourceIntrinsic, SizeAlign, Type, TypeDefKind, TypeId, WasmImport, WorldId, WorldItem,
-    WorldKey,
+    ResourceIntrinsic, SizeAlign, Type, TypeDefKind, TypeId, WasmImport, WorldKey,
 };
 
 /// Core names are those of the synchronous ABI that every release of wit-component reads.
 const NAMES: ManglingAndAbi = ManglingAndAbi::Legacy(LiftLowerAbi::Sync);
 
-/// WIT packages, and a world that imports all their interfaces.
+/// WIT packages.
 pub struct World {
     resolve: Resolve,
     sizes: SizeAlign,
     packages: Vec<PackageId>,
-    world: WorldId,
 }
 
 impl World {
@@ -34,38 +32,44 @@ impl World {
                 .with_context(|| format!("{file} is not valid WIT"))?;
             ids.push(id);
         }
-        let mut text = "package llm-wasi:adapter;\nworld adapter {\n".to_string();
-        for id in &ids {
-            for interface in resolve.packages[*id].interfaces.values() {
-                let name = resolve
-                    .id_of(*interface)
-                    .context("an interface of a package has a name")?;
-                text += &format!("  import {name};\n");
-            }
-        }
-        text += "}\n";
-        let adapter = resolve.push_str("adapter.wit", &text)?;
-        let world = resolve.select_world(&[adapter], Some("adapter"))?;
         let mut sizes = SizeAlign::default();
         sizes.fill(&resolve)?;
         Ok(World {
             resolve,
             sizes,
             packages: ids,
-            world,
         })
     }
 
-    /// The custom section that tells wit-component what the adapter imports.
-    pub fn component_type(&self) -> Result<Vec<u8>> {
+    /// The custom section that tells wit-component what the adapter imports: a world of the interfaces that these are of.
+    pub fn component_type(&self, imports: &[Import]) -> Result<Vec<u8>> {
+        let mut resolve = self.resolve.clone();
+        let mut text = "package llm-wasi:adapter;\nworld adapter {\n".to_string();
+        for interface in self.interfaces() {
+            let name = resolve
+                .id_of(interface)
+                .context("an interface of a package has a name")?;
+            if imports.iter().any(|import| import.module == name) {
+                text += &format!("  import {name};\n");
+            }
+        }
+        text += "}\n";
+        let adapter = resolve.push_str("adapter.wit", &text)?;
+        let world = resolve.select_world(&[adapter], Some("adapter"))?;
         wit_component::metadata::encode(
-            &self.resolve,
-            self.world,
+            &resolve,
+            world,
             wit_component::StringEncoding::UTF8,
             None,
             false,
         )
         .context("the adapter's world cannot be encoded")
+    }
+
+    fn interfaces(&self) -> impl Iterator<Item = InterfaceId> {
+        self.packages
+            .iter()
+            .flat_map(|id| self.resolve.packages[*id].interfaces.values().copied())
     }
 
     /// Whether an interface, `wasi:nn/inference` for example, has a function of this name.
@@ -149,6 +153,22 @@ impl World {
             bail!("{interface} {name}: expected an enum");
         };
         Ok(found.cases.iter().map(|case| case.name.clone()).collect())
+    }
+
+    /// The WIT tensor types by discriminant, and the size of an element of each in bytes.
+    pub fn element_sizes(&self) -> Result<Vec<(String, u32)>> {
+        let cases = self.enum_cases("wasi:nn/tensor", "tensor-type")?;
+        cases
+            .into_iter()
+            .map(|name| {
+                // A name ends in its bits.
+                let digits = name.trim_start_matches(|c: char| !c.is_ascii_digit());
+                let bits: u32 = digits
+                    .parse()
+                    .with_context(|| format!("tensor type {name:?} does not end in its bits"))?;
+                Ok((name, bits / 8))
+            })
+            .collect()
     }
 
     /// Where the payload of a variant lies behind its start.
@@ -251,19 +271,17 @@ impl World {
         Ok(u32::try_from(offset.size_wasm32())?)
     }
 
-    /// Every core import that the world allows, for the check of the finished adapter.
+    /// Every core import that the packages allow, for the check of the finished adapter.
     pub fn imports(&self) -> Vec<(String, String)> {
         let mut names = Vec::new();
-        for (key, item) in &self.resolve.worlds[self.world].imports {
-            let WorldItem::Interface { id, .. } = item else {
-                continue;
-            };
-            let interface = &self.resolve.interfaces[*id];
+        for id in self.interfaces() {
+            let key = WorldKey::Interface(id);
+            let interface = &self.resolve.interfaces[id];
             for func in interface.functions.values() {
                 names.push(self.resolve.wasm_import_name(
                     NAMES,
                     WasmImport::Func {
-                        interface: Some(key),
+                        interface: Some(&key),
                         func,
                     },
                 ));
@@ -273,7 +291,7 @@ impl World {
                     names.push(self.resolve.wasm_import_name(
                         NAMES,
                         WasmImport::ResourceIntrinsic {
-                            interface: Some(key),
+                            interface: Some(&key),
                             resource: *resource,
                             intrinsic: ResourceIntrinsic::ImportedDrop,
                         },

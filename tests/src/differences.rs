@@ -186,6 +186,16 @@ pub const DIFFERENCES: &[Difference] = &[
         compared: true,
     },
     Difference {
+        id: "former-type",
+        what: "a tensor of f64 with one byte for each element, or one of two u8 or more with four for each",
+        functions: &["set_input"],
+        core: Core::GoesOn,
+        ours: Ours::Works,
+        note: "the tensor is of u8, or of i32",
+        why: "before August 2023 these tags were those of u8 and i32, and many programs do not tell which they are of",
+        compared: false,
+    },
+    Difference {
         id: "no-room-for-state",
         what: "the first call when memory cannot grow",
         functions: ALL,

@@ -16,6 +16,7 @@ pub mod backend;
 pub mod calls;
 pub mod differences;
 pub mod extended;
+pub mod former;
 pub mod guest;
 pub mod hazards;
 pub mod machine;

@@ -4,6 +4,7 @@
 //! hand. It is written from the ABI's description, not from the generator.
 
 use crate::backend::{MODELS, Model, model_of, position, seed};
+use crate::former::former_type;
 use crate::machine::Host;
 use crate::steps::{Steps, piece};
 use std::collections::BTreeMap;
@@ -223,8 +224,8 @@ impl Legacy {
 
     fn set_input(&mut self, context: u32, index: u32, record: u32) -> Result<u32> {
         expect!(live(&mut self.contexts, context), INVALID_ARGUMENT);
-        let ty = self.bytes(record, 9)?[8];
-        let ty = match ty {
+        let tag = self.bytes(record, 9)?[8];
+        let mut ty = match tag {
             0 => TensorType::Fp16,
             1 => TensorType::Fp32,
             2 => TensorType::Fp64,
@@ -236,13 +237,17 @@ impl Legacy {
         let field = |offset| self.word(record.checked_add(offset).ok_or(Beyond)?);
         let (dims, rank, data, length) = (field(0)?, field(4)?, field(12)?, field(16)?);
         let dims = self.bytes(dims, u64::from(rank) * 4)?;
+        let dimensions: Vec<u32> = dims
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .map(|word| u32::from_le_bytes(*word))
+            .collect();
+        if let Some(former) = former_type(tag, &dimensions, length.into()) {
+            ty = former;
+        }
         let tensor = Tensor {
-            dimensions: dims
-                .as_chunks::<4>()
-                .0
-                .iter()
-                .map(|word| u32::from_le_bytes(*word))
-                .collect(),
+            dimensions,
             ty,
             data: self.bytes(data, length.into())?.to_vec(),
         };

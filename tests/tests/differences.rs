@@ -1,5 +1,6 @@
 //! Each entry of the table of differences is true, and `docs/fidelity.md` has the table.
 
+use llm_wasi_componentize::{Profile, Target};
 use llm_wasi_tests::calls::*;
 use llm_wasi_tests::differences::{self, DIFFERENCES, Ours};
 use llm_wasi_tests::guest::{Guest, PAGE, dialect};
@@ -192,6 +193,63 @@ fn a_refused_input_shows_at_compute() {
     assert_eq!(set_input(machine, context, 0, b"fine"), Outcome::Errno(0));
     assert_eq!(machine.call("compute", &[context]), Outcome::Errno(0));
     assert!(get_output(machine, context, 0).is_ok());
+}
+
+/// A tag of before August 2023 is known by the tensor's size, and what is not known by it is of the current tag.
+#[test]
+fn tensors_of_former_types() {
+    let cases: [(u8, &[u32], usize, u8); 11] = [
+        // A tag, dimensions, bytes; the tag that means the same.
+        (2, &[3, 3], 9, 3),
+        (2, &[1], 1, 3),
+        (2, &[], 1, 3),
+        (2, &[2, 2], 32, 2),
+        (2, &[0], 0, 2),
+        (2, &[4], 16, 2),
+        (3, &[2, 3], 24, 4),
+        (3, &[1], 4, 3),
+        (3, &[1], 20, 3),
+        (3, &[5], 5, 3),
+        (3, &[70_000, 70_000], 16, 3),
+    ];
+    let mut ways = Vec::new();
+    for name in ["wasi-nn", "wasmedge"] {
+        for profile in Profile::ALL {
+            for target in Target::ALL {
+                if llm_wasi_adapter::find(name, profile, target).is_some() {
+                    let mut way = Way::portable(name);
+                    way.profile = profile;
+                    way.target = target;
+                    ways.push(way);
+                }
+            }
+        }
+    }
+    assert_eq!(ways.len(), 6);
+    let output = |machine: &mut dyn Machine, tag, dimensions: &[u32], bytes| {
+        let context = open(machine, "echo");
+        write_tensor(machine, TENSOR, dimensions, tag, &vec![7; bytes]);
+        let set = machine.call("set_input", &[context, 0, TENSOR]);
+        assert_eq!(set, Outcome::Errno(0));
+        assert_eq!(machine.call("compute", &[context]), Outcome::Errno(0));
+        get_output(machine, context, 2).expect("there is a digest")
+    };
+    // The host for core modules goes by tags.
+    let core = CoreProgram::new(&Guest::all(dialect("wasi-nn")).wasm());
+    for way in ways {
+        let adapted = way.program(&Guest::all(dialect(way.dialect)));
+        for (tag, dimensions, bytes, same) in cases {
+            let ours = output(&mut adapted.start(), tag, dimensions, bytes);
+            for expected in 2..=4 {
+                let theirs = output(&mut core.start(), expected, dimensions, bytes);
+                assert_eq!(
+                    ours == theirs,
+                    expected == same,
+                    "{way:?} {tag} {dimensions:?} {bytes} as {expected}"
+                );
+            }
+        }
+    }
 }
 
 fn bounded(max: u32) -> (Guest, AdaptedProgram) {

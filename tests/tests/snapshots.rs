@@ -289,6 +289,31 @@ fn messages_of_the_generator() {
         "witx = \"tensor_type\"",
         "witx = 7",
     );
+    mapping(
+        "a former type of a case that is not there",
+        "f64 = { was",
+        "f65 = { was",
+    );
+    mapping(
+        "a former type that the WIT does not have",
+        "was = \"I32\"",
+        "was = \"I33\"",
+    );
+    mapping(
+        "a former type of the same size",
+        "was = \"U8\"",
+        "was = \"I64\"",
+    );
+    mapping(
+        "a former type without elements",
+        "fewest-elements = 2",
+        "fewest-elements = 0",
+    );
+    mapping(
+        "a former type where shapes give the length",
+        "data = \"tensor.data\"",
+        "data = { pointer = \"index\", length = \"from-shape\" }",
+    );
     mapping("no TOML", "[errno]", "[errno");
     let mut options = |what: &str, change: &dyn Fn(&mut llm_wasi_generator::Options)| {
         let mut options = portable();

@@ -7,6 +7,7 @@
 mod layout;
 mod lookup;
 mod runtime;
+mod tee;
 
 use crate::interface::Width;
 use crate::place::Place;
@@ -63,14 +64,14 @@ pub(crate) fn emit(plan: &Plan, component_type: &[u8]) -> Result<Vec<u8>> {
 
     let mut function_section = FunctionSection::new();
     let mut code = CodeSection::new();
-    for (index, helper) in (imports..).zip(&helpers) {
+    for (index, helper) in (imports..).zip(helpers) {
         function_section.function(types.index(helper.params as usize, helper.gives));
-        code.function(&helper.function);
+        code.raw(&tee::body(helper.function)?);
         names.append(index, helper.name);
     }
     for (index, path) in (errors_base..).zip(&plan.errors) {
         function_section.function(types.index(1, true));
-        code.function(&error_path(path)?);
+        code.raw(&tee::body(error_path(path)?)?);
         names.append(index, "errno");
     }
     let mut exports = ExportSection::new();
@@ -84,7 +85,7 @@ pub(crate) fn emit(plan: &Plan, component_type: &[u8]) -> Result<Vec<u8>> {
             state: &state,
             errors_base,
         };
-        code.function(&emitter.emit()?);
+        code.raw(&tee::body(emitter.emit()?)?);
         names.append(index, &function.name);
         exports.export(&function.name, ExportKind::Func, index);
     }
@@ -192,12 +193,8 @@ impl Emitter<'_> {
     fn operation(&self, sink: &mut InstructionSink<'_>, operation: &Operation) -> Result<()> {
         match operation {
             Operation::Prepare { otherwise } => {
-                sink.global_get(global::STATE)
-                    .i32_eqz()
-                    .if_(BlockType::Empty)
-                    .call(self.runtime.prepare());
+                sink.call(self.runtime.prepare());
                 return_if_zero(sink, otherwise.tag);
-                sink.end();
             }
             Operation::Read { into, from, .. } => {
                 self.read(sink, from);
@@ -375,7 +372,7 @@ impl Emitter<'_> {
                 return_if_zero(sink, otherwise.tag);
             }
             Operation::If { condition, then } => {
-                self.operand(sink, *condition);
+                self.expression(sink, condition)?;
                 sink.if_(BlockType::Empty);
                 self.operations(sink, then)?;
                 sink.end();
@@ -421,6 +418,11 @@ impl Emitter<'_> {
                 self.operand(sink, *b);
                 sink.i32_gt_u();
             }
+            Expression::Equal(a, b) => {
+                self.operand(sink, *a);
+                self.operand(sink, *b);
+                sink.i32_eq();
+            }
             Expression::IsZero(operand) => {
                 self.operand(sink, *operand);
                 sink.i32_eqz();
@@ -444,6 +446,19 @@ impl Emitter<'_> {
                 };
                 lookup::bytes(sink, ty.0, element_sizes)?;
                 sink.call(self.runtime.shape_size());
+            }
+            Expression::FitsShape {
+                dimensions,
+                rank,
+                element,
+                length,
+            } => {
+                self.operand(sink, *dimensions);
+                self.operand(sink, *rank);
+                sink.i32_const(bits(*element))
+                    .call(self.runtime.shape_size());
+                self.operand(sink, *length);
+                sink.i32_eq();
             }
             Expression::Scratch => {
                 sink.global_get(global::STATE)
@@ -713,8 +728,13 @@ fn translate(sink: &mut InstructionSink<'_>, local: u32, table: &Translation) ->
     for case in &table.cases {
         discriminants[case.tag as usize] = case.discriminant;
     }
-    sink.local_get(local).i32_const(bits(end)).i32_lt_u();
-    return_if_zero(sink, table.otherwise.tag);
+    sink.local_get(local)
+        .i32_const(bits(end))
+        .i32_ge_u()
+        .if_(BlockType::Empty)
+        .i32_const(bits(table.otherwise.tag))
+        .return_()
+        .end();
     let same = (0..).zip(&discriminants).all(|(tag, found)| tag == *found);
     if same {
         return Ok(());

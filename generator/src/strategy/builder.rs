@@ -121,14 +121,14 @@ impl<'a> Builder<'a> {
         self.push(Operation::Return(errno.clone()));
     }
 
+    /// Does something if a condition holds.
+    pub(super) fn when(&mut self, condition: Expression, then: Vec<Operation>) {
+        self.push(Operation::If { condition, then });
+    }
+
     /// Does something if a variable is 0.
     pub(super) fn if_zero(&mut self, variable: Variable, then: Vec<Operation>) {
-        let condition = self.variable("is 0");
-        self.set(condition, Expression::IsZero(variable.into()));
-        self.push(Operation::If {
-            condition: condition.into(),
-            then,
-        });
+        self.when(Expression::IsZero(variable.into()), then);
     }
 
     /// A block of memory, or the errno for none.
@@ -182,19 +182,10 @@ impl<'a> Builder<'a> {
         self.world.variant_payload(interface, name)
     }
 
-    /// Size of an element by discriminant of the WIT tensor type. Its name ends in its bits.
+    /// Size of an element in bytes, by discriminant of the WIT tensor type.
     pub(super) fn element_sizes(&self) -> Result<Vec<u32>> {
-        let cases = self.world.enum_cases("wasi:nn/tensor", "tensor-type")?;
-        cases
-            .iter()
-            .map(|name| {
-                let digits = name.trim_start_matches(|c: char| !c.is_ascii_digit());
-                let bits: u32 = digits
-                    .parse()
-                    .with_context(|| format!("tensor type {name:?} does not end in its bits"))?;
-                Ok(bits / 8)
-            })
-            .collect()
+        let sizes = self.world.element_sizes()?;
+        Ok(sizes.into_iter().map(|(_, size)| size).collect())
     }
 
     /// The discriminant of a WIT enum's case.

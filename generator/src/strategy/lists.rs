@@ -27,10 +27,7 @@ impl Strategy for Lists {
             b.if_zero(kept, give_up);
             Ok(())
         })?;
-        b.push(Operation::If {
-            condition: configured,
-            then,
-        });
+        b.when(Expression::Is(configured), then);
         Ok(())
     }
 

@@ -329,6 +329,7 @@ fn lower(
                 }
             };
             let index = b.read(index);
+            former_types(b, ty, (dimensions, rank), length)?;
             let input = Input {
                 index,
                 dimensions,
@@ -490,8 +491,6 @@ fn get_output(
         step,
     };
     let length = strategy.get_output(b, context, &wanted)?;
-    let too_small = b.variable("too small");
-    b.set(too_small, Expression::Greater(length.into(), max));
     let then = b.nested(|b| {
         if output.size_when_too_small {
             b.write(&output.written, length.into());
@@ -499,11 +498,42 @@ fn get_output(
         b.fail(&errno.buffer_too_small);
         Ok(())
     })?;
-    b.push(Operation::If {
-        condition: too_small.into(),
-        then,
-    });
+    b.when(Expression::Greater(length.into(), max), then);
     b.write(&output.written, length.into());
+    Ok(())
+}
+
+/// Replaces a tensor's type by what its tag stood for formerly, where its length in bytes is that of the former type.
+fn former_types(
+    b: &mut Builder<'_>,
+    ty: Variable,
+    (dimensions, rank): (Operand, Operand),
+    length: Operand,
+) -> Result<()> {
+    for former in b.mapping.former_tensor_types.clone() {
+        let is_former = b.nested(|b| {
+            let was = Operand::Constant(former.was_discriminant);
+            b.set(ty, Expression::Is(was));
+            Ok(())
+        })?;
+        let if_enough = b.nested(|b| {
+            let fits = Expression::FitsShape {
+                dimensions,
+                rank,
+                element: former.element,
+                length,
+            };
+            b.when(fits, is_former);
+            Ok(())
+        })?;
+        let if_tag = b.nested(|b| {
+            let too_few = Operand::Constant(former.element * former.fewest - 1);
+            b.when(Expression::Greater(length, too_few), if_enough);
+            Ok(())
+        })?;
+        let now = Operand::Constant(former.discriminant);
+        b.when(Expression::Equal(ty.into(), now), if_tag);
+    }
     Ok(())
 }
 

@@ -78,10 +78,7 @@ pub(super) fn keep_configuration(
         b.put(record, Field::ConfigurationLength, configuration.length);
         Ok(())
     })?;
-    b.push(Operation::If {
-        condition: configuration.length,
-        then,
-    });
+    b.when(Expression::Is(configuration.length), then);
     Ok(())
 }
 
@@ -134,10 +131,7 @@ pub(super) fn end_if_stepped(b: &mut Builder<'_>, context: Context) -> Result<()
             b.fail(&errno);
             Ok(())
         })?;
-        b.push(Operation::If {
-            condition: ended.into(),
-            then,
-        });
+        b.when(Expression::Is(ended.into()), then);
     }
     Ok(())
 }

@@ -31,10 +31,7 @@ impl Strategy for Slots {
             let resource = b.get("context resource", record, Field::Resource);
             set_input(b, resource, &input, Vec::new())
         })?;
-        b.push(Operation::If {
-            condition: configured,
-            then,
-        });
+        b.when(Expression::Is(configured), then);
         Ok(())
     }
 

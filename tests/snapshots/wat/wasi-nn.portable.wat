@@ -34,6 +34,11 @@
   (export "compute" (func $compute))
   (func $prepare (;9;) (type 7) (result i32)
     (local i32)
+    global.get $state
+    if ;; label = @1
+      i32.const 1
+      return
+    end
     i32.const 1
     memory.grow
     local.tee 0
@@ -301,16 +306,12 @@
     end
     local.get 0
     i32.load
-    local.tee 2
-    i32.load
-    local.set 3
+    local.set 2
     local.get 1
-    local.get 3
+    local.get 2
+    i32.load
     i32.sub
-    local.set 6
-    i32.const 0
-    local.set 3
-    local.get 6
+    local.tee 6
     local.get 4
     i32.const 1
     i32.sub
@@ -714,8 +715,7 @@
         local.get 6
         i32.const -65536
         i32.add
-        local.set 6
-        local.get 6
+        local.tee 6
         i32.add
         local.get 5
         local.get 6
@@ -1011,8 +1011,7 @@
         i32.shl
         local.get 3
         i32.or
-        local.set 3
-        local.get 3
+        local.tee 3
         i32.const 57472
         i32.sub
         i32.const 32
@@ -1191,11 +1190,9 @@
   (func $load (;30;) (type 5) (param i32 i32 i32 i32 i32) (result i32)
     (local i32 i32 i32 i32 i32 i32 i32)
     local.get 2
-    local.set 5
-    local.get 5
+    local.tee 5
     i32.const 6
-    i32.lt_u
-    i32.eqz
+    i32.ge_u
     if ;; label = @1
       i32.const 2
       return
@@ -1211,24 +1208,18 @@
     i32.and
     local.set 5
     local.get 3
-    local.set 6
-    local.get 6
+    local.tee 6
     i32.const 3
-    i32.lt_u
-    i32.eqz
+    i32.ge_u
     if ;; label = @1
       i32.const 1
       return
     end
-    global.get $state
+    call $prepare
     i32.eqz
     if ;; label = @1
-      call $prepare
-      i32.eqz
-      if ;; label = @2
-        i32.const 7
-        return
-      end
+      i32.const 7
+      return
     end
     global.get $state
     i32.const 32
@@ -1240,8 +1231,7 @@
       return
     end
     local.get 0
-    local.set 7
-    local.get 7
+    local.tee 7
     local.get 1
     i32.const 8
     call $align
@@ -1285,15 +1275,11 @@
   )
   (func $load_by_name (;31;) (type 8) (param i32 i32 i32) (result i32)
     (local i32 i32 i32)
-    global.get $state
+    call $prepare
     i32.eqz
     if ;; label = @1
-      call $prepare
-      i32.eqz
-      if ;; label = @2
-        i32.const 7
-        return
-      end
+      i32.const 7
+      return
     end
     local.get 0
     local.get 1
@@ -1343,15 +1329,11 @@
   )
   (func $init_execution_context (;32;) (type 10) (param i32 i32) (result i32)
     (local i32 i32 i32 i32 i32)
-    global.get $state
+    call $prepare
     i32.eqz
     if ;; label = @1
-      call $prepare
-      i32.eqz
-      if ;; label = @2
-        i32.const 7
-        return
-      end
+      i32.const 7
+      return
     end
     global.get $state
     i32.const 32
@@ -1405,16 +1387,12 @@
     return
   )
   (func $set_input (;33;) (type 8) (param i32 i32 i32) (result i32)
-    (local i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)
-    global.get $state
+    (local i32 i32 i32 i32 i32 i32 i32 i32 i32)
+    call $prepare
     i32.eqz
     if ;; label = @1
-      call $prepare
-      i32.eqz
-      if ;; label = @2
-        i32.const 7
-        return
-      end
+      i32.const 7
+      return
     end
     global.get $state
     i32.const 52
@@ -1432,13 +1410,10 @@
     local.set 4
     local.get 2
     i32.load8_u offset=8
-    local.set 5
-    local.get 5
-    local.set 6
-    local.get 6
+    local.tee 5
+    local.tee 6
     i32.const 6
-    i32.lt_u
-    i32.eqz
+    i32.ge_u
     if ;; label = @1
       i32.const 1
       return
@@ -1465,6 +1440,46 @@
     local.get 2
     i32.load offset=16 align=1
     local.set 10
+    local.get 6
+    i32.const 2
+    i32.eq
+    if ;; label = @1
+      local.get 10
+      i32.const 0
+      i32.gt_u
+      if ;; label = @2
+        local.get 7
+        local.get 8
+        i32.const 1
+        call $shape_size
+        local.get 10
+        i32.eq
+        if ;; label = @3
+          i32.const 4
+          local.set 6
+        end
+      end
+    end
+    local.get 6
+    i32.const 4
+    i32.eq
+    if ;; label = @1
+      local.get 10
+      i32.const 7
+      i32.gt_u
+      if ;; label = @2
+        local.get 7
+        local.get 8
+        i32.const 4
+        call $shape_size
+        local.get 10
+        i32.eq
+        if ;; label = @3
+          i32.const 5
+          local.set 6
+        end
+      end
+    end
     local.get 3
     local.get 1
     local.get 7
@@ -1473,11 +1488,8 @@
     local.get 9
     local.get 10
     call $keep_input
-    local.set 11
-    local.get 11
+    local.tee 11
     i32.eqz
-    local.set 12
-    local.get 12
     if ;; label = @1
       i32.const 7
       return
@@ -1486,16 +1498,12 @@
     return
   )
   (func $get_output (;34;) (type 5) (param i32 i32 i32 i32 i32) (result i32)
-    (local i32 i32 i32 i32 i32 i32)
-    global.get $state
+    (local i32 i32 i32 i32 i32)
+    call $prepare
     i32.eqz
     if ;; label = @1
-      call $prepare
-      i32.eqz
-      if ;; label = @2
-        i32.const 7
-        return
-      end
+      i32.const 7
+      return
     end
     global.get $state
     i32.const 52
@@ -1545,8 +1553,6 @@
     local.get 9
     local.get 3
     i32.gt_u
-    local.set 10
-    local.get 10
     if ;; label = @1
       i32.const 7
       return
@@ -1558,16 +1564,12 @@
     return
   )
   (func $compute (;35;) (type 1) (param i32) (result i32)
-    (local i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)
-    global.get $state
+    (local i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)
+    call $prepare
     i32.eqz
     if ;; label = @1
-      call $prepare
-      i32.eqz
-      if ;; label = @2
-        i32.const 7
-        return
-      end
+      i32.const 7
+      return
     end
     global.get $state
     i32.const 52
@@ -1585,38 +1587,32 @@
     local.set 2
     local.get 1
     i32.load offset=12
-    local.set 3
-    local.get 3
+    local.tee 3
     i32.const 24
     i32.mul
-    local.set 4
-    local.get 4
+    local.tee 4
     call $allocate
-    local.set 5
-    local.get 5
+    local.tee 5
     i32.eqz
-    local.set 6
-    local.get 6
     if ;; label = @1
       i32.const 7
       return
     end
     local.get 5
-    local.set 7
+    local.set 6
     local.get 3
     i32.const 12
     i32.mul
-    local.set 8
-    local.get 8
+    local.tee 7
     local.get 5
     i32.add
-    local.set 8
+    local.set 7
     local.get 1
     i32.load offset=8
-    local.set 9
+    local.set 8
     block ;; label = @1
       loop ;; label = @2
-        local.get 9
+        local.get 8
         local.get 1
         i32.load offset=8
         local.get 1
@@ -1626,56 +1622,56 @@
         i32.add
         i32.eq
         br_if 1 (;@1;)
-        local.get 9
+        local.get 8
         i32.load
+        local.set 9
+        local.get 7
+        local.get 9
+        call $write_decimal
         local.set 10
         local.get 8
-        local.get 10
-        call $write_decimal
-        local.set 11
-        local.get 9
         i32.load offset=4
-        local.set 12
-        local.get 9
+        local.set 11
+        local.get 8
         i32.load offset=8
-        local.set 13
-        local.get 9
+        local.set 12
+        local.get 8
         i32.load offset=12
-        local.set 14
-        local.get 9
+        local.set 13
+        local.get 8
         i32.load offset=20
-        local.set 15
-        local.get 9
+        local.set 14
+        local.get 8
         i32.load offset=16
-        local.set 16
+        local.set 15
+        local.get 11
         local.get 12
         local.get 13
         local.get 14
         local.get 15
-        local.get 16
         call 6
-        local.set 17
+        local.set 16
+        local.get 6
         local.get 7
-        local.get 8
         i32.store
-        local.get 7
-        local.get 11
+        local.get 6
+        local.get 10
         i32.store offset=4
-        local.get 7
-        local.get 17
+        local.get 6
+        local.get 16
         i32.store offset=8
+        local.get 6
+        i32.const 12
+        i32.add
+        local.set 6
         local.get 7
         i32.const 12
         i32.add
         local.set 7
         local.get 8
-        i32.const 12
-        i32.add
-        local.set 8
-        local.get 9
         i32.const 24
         i32.add
-        local.set 9
+        local.set 8
         br 0 (;@2;)
       end
     end
@@ -1696,16 +1692,16 @@
     end
     global.get $state
     i32.load offset=4
-    local.set 18
+    local.set 17
     global.get $state
     i32.load offset=8
-    local.set 19
+    local.set 18
     local.get 1
     i32.load offset=16
-    local.set 20
+    local.set 19
     block ;; label = @1
       loop ;; label = @2
-        local.get 20
+        local.get 19
         local.get 1
         i32.load offset=16
         local.get 1
@@ -1715,21 +1711,20 @@
         i32.add
         i32.eq
         br_if 1 (;@1;)
-        local.get 20
+        local.get 19
         i32.load offset=8
-        local.set 21
-        local.get 21
+        local.tee 20
         call 8
-        local.get 20
+        local.get 19
         i32.const 12
         i32.add
-        local.set 20
+        local.set 19
         br 0 (;@2;)
       end
     end
     local.get 1
+    local.get 17
     local.get 18
-    local.get 19
     call $keep_outputs
     i32.const 0
     return

@@ -45,6 +45,11 @@
   (export "finalize_execution_context" (func $finalize_execution_context))
   (func $prepare (;13;) (type 6) (result i32)
     (local i32)
+    global.get $state
+    if ;; label = @1
+      i32.const 1
+      return
+    end
     i32.const 1
     memory.grow
     local.tee 0
@@ -312,16 +317,12 @@
     end
     local.get 0
     i32.load
-    local.tee 2
-    i32.load
-    local.set 3
+    local.set 2
     local.get 1
-    local.get 3
+    local.get 2
+    i32.load
     i32.sub
-    local.set 6
-    i32.const 0
-    local.set 3
-    local.get 6
+    local.tee 6
     local.get 4
     i32.const 1
     i32.sub
@@ -725,8 +726,7 @@
         local.get 6
         i32.const -65536
         i32.add
-        local.set 6
-        local.get 6
+        local.tee 6
         i32.add
         local.get 5
         local.get 6
@@ -1022,8 +1022,7 @@
         i32.shl
         local.get 3
         i32.or
-        local.set 3
-        local.get 3
+        local.tee 3
         i32.const 57472
         i32.sub
         i32.const 32
@@ -1202,11 +1201,9 @@
   (func $load (;34;) (type 12) (param i32 i32 i32 i32 i32) (result i32)
     (local i32 i32 i32 i32 i32 i32 i32)
     local.get 2
-    local.set 5
-    local.get 5
+    local.tee 5
     i32.const 7
-    i32.lt_u
-    i32.eqz
+    i32.ge_u
     if ;; label = @1
       i32.const 2
       return
@@ -1222,24 +1219,18 @@
     i32.and
     local.set 5
     local.get 3
-    local.set 6
-    local.get 6
+    local.tee 6
     i32.const 3
-    i32.lt_u
-    i32.eqz
+    i32.ge_u
     if ;; label = @1
       i32.const 1
       return
     end
-    global.get $state
+    call $prepare
     i32.eqz
     if ;; label = @1
-      call $prepare
-      i32.eqz
-      if ;; label = @2
-        i32.const 7
-        return
-      end
+      i32.const 7
+      return
     end
     global.get $state
     i32.const 32
@@ -1251,8 +1242,7 @@
       return
     end
     local.get 0
-    local.set 7
-    local.get 7
+    local.tee 7
     local.get 1
     i32.const 8
     call $align
@@ -1299,15 +1289,11 @@
   )
   (func $load_by_name (;35;) (type 7) (param i32 i32 i32) (result i32)
     (local i32 i32 i32)
-    global.get $state
+    call $prepare
     i32.eqz
     if ;; label = @1
-      call $prepare
-      i32.eqz
-      if ;; label = @2
-        i32.const 7
-        return
-      end
+      i32.const 7
+      return
     end
     local.get 0
     local.get 1
@@ -1360,15 +1346,11 @@
   )
   (func $load_by_name_with_config (;36;) (type 12) (param i32 i32 i32 i32 i32) (result i32)
     (local i32 i32 i32 i32)
-    global.get $state
+    call $prepare
     i32.eqz
     if ;; label = @1
-      call $prepare
-      i32.eqz
-      if ;; label = @2
-        i32.const 7
-        return
-      end
+      i32.const 7
+      return
     end
     local.get 0
     local.get 1
@@ -1429,15 +1411,11 @@
   )
   (func $init_execution_context (;37;) (type 9) (param i32 i32) (result i32)
     (local i32 i32 i32 i32 i32)
-    global.get $state
+    call $prepare
     i32.eqz
     if ;; label = @1
-      call $prepare
-      i32.eqz
-      if ;; label = @2
-        i32.const 7
-        return
-      end
+      i32.const 7
+      return
     end
     global.get $state
     i32.const 32
@@ -1492,15 +1470,11 @@
   )
   (func $set_input (;38;) (type 7) (param i32 i32 i32) (result i32)
     (local i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)
-    global.get $state
+    call $prepare
     i32.eqz
     if ;; label = @1
-      call $prepare
-      i32.eqz
-      if ;; label = @2
-        i32.const 7
-        return
-      end
+      i32.const 7
+      return
     end
     global.get $state
     i32.const 52
@@ -1518,13 +1492,10 @@
     local.set 4
     local.get 2
     i32.load8_u offset=8
-    local.set 5
-    local.get 5
-    local.set 6
-    local.get 6
+    local.tee 5
+    local.tee 6
     i32.const 6
-    i32.lt_u
-    i32.eqz
+    i32.ge_u
     if ;; label = @1
       i32.const 1
       return
@@ -1551,9 +1522,48 @@
     local.get 2
     i32.load offset=16 align=1
     local.set 10
+    local.get 6
+    i32.const 2
+    i32.eq
+    if ;; label = @1
+      local.get 10
+      i32.const 0
+      i32.gt_u
+      if ;; label = @2
+        local.get 7
+        local.get 8
+        i32.const 1
+        call $shape_size
+        local.get 10
+        i32.eq
+        if ;; label = @3
+          i32.const 4
+          local.set 6
+        end
+      end
+    end
+    local.get 6
+    i32.const 4
+    i32.eq
+    if ;; label = @1
+      local.get 10
+      i32.const 7
+      i32.gt_u
+      if ;; label = @2
+        local.get 7
+        local.get 8
+        i32.const 4
+        call $shape_size
+        local.get 10
+        i32.eq
+        if ;; label = @3
+          i32.const 5
+          local.set 6
+        end
+      end
+    end
     local.get 7
-    local.set 11
-    local.get 11
+    local.tee 11
     local.get 8
     i32.const 4
     call $align
@@ -1585,16 +1595,12 @@
     return
   )
   (func $get_output (;39;) (type 12) (param i32 i32 i32 i32 i32) (result i32)
-    (local i32 i32 i32 i32)
-    global.get $state
+    (local i32 i32 i32)
+    call $prepare
     i32.eqz
     if ;; label = @1
-      call $prepare
-      i32.eqz
-      if ;; label = @2
-        i32.const 7
-        return
-      end
+      i32.const 7
+      return
     end
     global.get $state
     i32.const 52
@@ -1650,8 +1656,6 @@
     local.get 7
     local.get 3
     i32.gt_u
-    local.set 8
-    local.get 8
     if ;; label = @1
       local.get 4
       local.get 7
@@ -1667,15 +1671,11 @@
   )
   (func $compute (;40;) (type 1) (param i32) (result i32)
     (local i32 i32)
-    global.get $state
+    call $prepare
     i32.eqz
     if ;; label = @1
-      call $prepare
-      i32.eqz
-      if ;; label = @2
-        i32.const 7
-        return
-      end
+      i32.const 7
+      return
     end
     global.get $state
     i32.const 52
@@ -1690,8 +1690,7 @@
     end
     local.get 1
     i32.load offset=4
-    local.set 2
-    local.get 2
+    local.tee 2
     global.get $state
     call 9
     global.get $state
@@ -1706,16 +1705,12 @@
     return
   )
   (func $get_output_single (;41;) (type 12) (param i32 i32 i32 i32 i32) (result i32)
-    (local i32 i32 i32 i32)
-    global.get $state
+    (local i32 i32 i32)
+    call $prepare
     i32.eqz
     if ;; label = @1
-      call $prepare
-      i32.eqz
-      if ;; label = @2
-        i32.const 7
-        return
-      end
+      i32.const 7
+      return
     end
     global.get $state
     i32.const 52
@@ -1771,8 +1766,6 @@
     local.get 7
     local.get 3
     i32.gt_u
-    local.set 8
-    local.get 8
     if ;; label = @1
       local.get 4
       local.get 7
@@ -1788,15 +1781,11 @@
   )
   (func $compute_single (;42;) (type 1) (param i32) (result i32)
     (local i32 i32)
-    global.get $state
+    call $prepare
     i32.eqz
     if ;; label = @1
-      call $prepare
-      i32.eqz
-      if ;; label = @2
-        i32.const 7
-        return
-      end
+      i32.const 7
+      return
     end
     global.get $state
     i32.const 52
@@ -1811,8 +1800,7 @@
     end
     local.get 1
     i32.load offset=4
-    local.set 2
-    local.get 2
+    local.tee 2
     global.get $state
     call 11
     global.get $state
@@ -1828,15 +1816,11 @@
   )
   (func $fini_single (;43;) (type 1) (param i32) (result i32)
     (local i32 i32)
-    global.get $state
+    call $prepare
     i32.eqz
     if ;; label = @1
-      call $prepare
-      i32.eqz
-      if ;; label = @2
-        i32.const 7
-        return
-      end
+      i32.const 7
+      return
     end
     global.get $state
     i32.const 52
@@ -1851,8 +1835,7 @@
     end
     local.get 1
     i32.load offset=4
-    local.set 2
-    local.get 2
+    local.tee 2
     global.get $state
     call 12
     global.get $state
@@ -1868,15 +1851,11 @@
   )
   (func $unload (;44;) (type 1) (param i32) (result i32)
     (local i32 i32)
-    global.get $state
+    call $prepare
     i32.eqz
     if ;; label = @1
-      call $prepare
-      i32.eqz
-      if ;; label = @2
-        i32.const 7
-        return
-      end
+      i32.const 7
+      return
     end
     global.get $state
     i32.const 32
@@ -1891,8 +1870,7 @@
     end
     local.get 1
     i32.load offset=4
-    local.set 2
-    local.get 2
+    local.tee 2
     call 4
     global.get $state
     i32.const 32
@@ -1904,15 +1882,11 @@
   )
   (func $finalize_execution_context (;45;) (type 1) (param i32) (result i32)
     (local i32 i32)
-    global.get $state
+    call $prepare
     i32.eqz
     if ;; label = @1
-      call $prepare
-      i32.eqz
-      if ;; label = @2
-        i32.const 7
-        return
-      end
+      i32.const 7
+      return
     end
     global.get $state
     i32.const 52
@@ -1927,8 +1901,7 @@
     end
     local.get 1
     i32.load offset=4
-    local.set 2
-    local.get 2
+    local.tee 2
     call 6
     global.get $state
     i32.const 52

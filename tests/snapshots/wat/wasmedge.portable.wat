@@ -42,6 +42,11 @@
   (export "finalize_execution_context" (func $finalize_execution_context))
   (func $prepare (;11;) (type 7) (result i32)
     (local i32)
+    global.get $state
+    if ;; label = @1
+      i32.const 1
+      return
+    end
     i32.const 1
     memory.grow
     local.tee 0
@@ -309,16 +314,12 @@
     end
     local.get 0
     i32.load
-    local.tee 2
-    i32.load
-    local.set 3
+    local.set 2
     local.get 1
-    local.get 3
+    local.get 2
+    i32.load
     i32.sub
-    local.set 6
-    i32.const 0
-    local.set 3
-    local.get 6
+    local.tee 6
     local.get 4
     i32.const 1
     i32.sub
@@ -722,8 +723,7 @@
         local.get 6
         i32.const -65536
         i32.add
-        local.set 6
-        local.get 6
+        local.tee 6
         i32.add
         local.get 5
         local.get 6
@@ -1019,8 +1019,7 @@
         i32.shl
         local.get 3
         i32.or
-        local.set 3
-        local.get 3
+        local.tee 3
         i32.const 57472
         i32.sub
         i32.const 32
@@ -1199,11 +1198,9 @@
   (func $load (;32;) (type 5) (param i32 i32 i32 i32 i32) (result i32)
     (local i32 i32 i32 i32 i32 i32 i32)
     local.get 2
-    local.set 5
-    local.get 5
+    local.tee 5
     i32.const 7
-    i32.lt_u
-    i32.eqz
+    i32.ge_u
     if ;; label = @1
       i32.const 2
       return
@@ -1219,24 +1216,18 @@
     i32.and
     local.set 5
     local.get 3
-    local.set 6
-    local.get 6
+    local.tee 6
     i32.const 3
-    i32.lt_u
-    i32.eqz
+    i32.ge_u
     if ;; label = @1
       i32.const 1
       return
     end
-    global.get $state
+    call $prepare
     i32.eqz
     if ;; label = @1
-      call $prepare
-      i32.eqz
-      if ;; label = @2
-        i32.const 7
-        return
-      end
+      i32.const 7
+      return
     end
     global.get $state
     i32.const 32
@@ -1248,8 +1239,7 @@
       return
     end
     local.get 0
-    local.set 7
-    local.get 7
+    local.tee 7
     local.get 1
     i32.const 8
     call $align
@@ -1293,15 +1283,11 @@
   )
   (func $load_by_name (;33;) (type 8) (param i32 i32 i32) (result i32)
     (local i32 i32 i32)
-    global.get $state
+    call $prepare
     i32.eqz
     if ;; label = @1
-      call $prepare
-      i32.eqz
-      if ;; label = @2
-        i32.const 7
-        return
-      end
+      i32.const 7
+      return
     end
     local.get 0
     local.get 1
@@ -1350,16 +1336,12 @@
     return
   )
   (func $load_by_name_with_config (;34;) (type 5) (param i32 i32 i32 i32 i32) (result i32)
-    (local i32 i32 i32 i32 i32 i32)
-    global.get $state
+    (local i32 i32 i32 i32 i32)
+    call $prepare
     i32.eqz
     if ;; label = @1
-      call $prepare
-      i32.eqz
-      if ;; label = @2
-        i32.const 7
-        return
-      end
+      i32.const 7
+      return
     end
     local.get 0
     local.get 1
@@ -1405,16 +1387,12 @@
     if ;; label = @1
       local.get 3
       call $allocate
-      local.set 9
-      local.get 9
+      local.tee 9
       i32.eqz
-      local.set 10
-      local.get 10
       if ;; label = @2
         local.get 7
         i32.load offset=4
-        local.set 8
-        local.get 8
+        local.tee 8
         call 4
         global.get $state
         i32.const 32
@@ -1442,16 +1420,12 @@
     return
   )
   (func $init_execution_context (;35;) (type 10) (param i32 i32) (result i32)
-    (local i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)
-    global.get $state
+    (local i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)
+    call $prepare
     i32.eqz
     if ;; label = @1
-      call $prepare
-      i32.eqz
-      if ;; label = @2
-        i32.const 7
-        return
-      end
+      i32.const 7
+      return
     end
     global.get $state
     i32.const 32
@@ -1507,8 +1481,7 @@
     global.get $state
     i32.const 16
     i32.add
-    local.set 11
-    local.get 11
+    local.tee 11
     local.get 10
     i32.store
     local.get 9
@@ -1521,11 +1494,8 @@
       local.get 9
       local.get 10
       call $keep_input
-      local.set 12
-      local.get 12
+      local.tee 12
       i32.eqz
-      local.set 13
-      local.get 13
       if ;; label = @2
         local.get 6
         i32.load offset=16
@@ -1544,8 +1514,7 @@
             br_if 1 (;@3;)
             local.get 7
             i32.load offset=8
-            local.set 8
-            local.get 8
+            local.tee 8
             call 6
             local.get 7
             i32.const 12
@@ -1578,16 +1547,12 @@
     return
   )
   (func $set_input (;36;) (type 8) (param i32 i32 i32) (result i32)
-    (local i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)
-    global.get $state
+    (local i32 i32 i32 i32 i32 i32 i32 i32 i32)
+    call $prepare
     i32.eqz
     if ;; label = @1
-      call $prepare
-      i32.eqz
-      if ;; label = @2
-        i32.const 7
-        return
-      end
+      i32.const 7
+      return
     end
     global.get $state
     i32.const 52
@@ -1605,13 +1570,10 @@
     local.set 4
     local.get 2
     i32.load8_u offset=8
-    local.set 5
-    local.get 5
-    local.set 6
-    local.get 6
+    local.tee 5
+    local.tee 6
     i32.const 6
-    i32.lt_u
-    i32.eqz
+    i32.ge_u
     if ;; label = @1
       i32.const 1
       return
@@ -1638,6 +1600,46 @@
     local.get 2
     i32.load offset=16 align=1
     local.set 10
+    local.get 6
+    i32.const 2
+    i32.eq
+    if ;; label = @1
+      local.get 10
+      i32.const 0
+      i32.gt_u
+      if ;; label = @2
+        local.get 7
+        local.get 8
+        i32.const 1
+        call $shape_size
+        local.get 10
+        i32.eq
+        if ;; label = @3
+          i32.const 4
+          local.set 6
+        end
+      end
+    end
+    local.get 6
+    i32.const 4
+    i32.eq
+    if ;; label = @1
+      local.get 10
+      i32.const 7
+      i32.gt_u
+      if ;; label = @2
+        local.get 7
+        local.get 8
+        i32.const 4
+        call $shape_size
+        local.get 10
+        i32.eq
+        if ;; label = @3
+          i32.const 5
+          local.set 6
+        end
+      end
+    end
     local.get 3
     local.get 1
     local.get 7
@@ -1646,11 +1648,8 @@
     local.get 9
     local.get 10
     call $keep_input
-    local.set 11
-    local.get 11
+    local.tee 11
     i32.eqz
-    local.set 12
-    local.get 12
     if ;; label = @1
       i32.const 7
       return
@@ -1662,16 +1661,12 @@
     return
   )
   (func $get_output (;37;) (type 5) (param i32 i32 i32 i32 i32) (result i32)
-    (local i32 i32 i32 i32 i32 i32)
-    global.get $state
+    (local i32 i32 i32 i32 i32)
+    call $prepare
     i32.eqz
     if ;; label = @1
-      call $prepare
-      i32.eqz
-      if ;; label = @2
-        i32.const 7
-        return
-      end
+      i32.const 7
+      return
     end
     global.get $state
     i32.const 52
@@ -1721,8 +1716,6 @@
     local.get 9
     local.get 3
     i32.gt_u
-    local.set 10
-    local.get 10
     if ;; label = @1
       local.get 4
       local.get 9
@@ -1737,16 +1730,12 @@
     return
   )
   (func $compute (;38;) (type 1) (param i32) (result i32)
-    (local i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)
-    global.get $state
+    (local i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)
+    call $prepare
     i32.eqz
     if ;; label = @1
-      call $prepare
-      i32.eqz
-      if ;; label = @2
-        i32.const 7
-        return
-      end
+      i32.const 7
+      return
     end
     global.get $state
     i32.const 52
@@ -1764,30 +1753,266 @@
     local.set 2
     local.get 1
     i32.load offset=12
-    local.set 3
-    local.get 3
+    local.tee 3
     i32.const 24
     i32.mul
-    local.set 4
-    local.get 4
+    local.tee 4
     call $allocate
-    local.set 5
-    local.get 5
+    local.tee 5
     i32.eqz
-    local.set 6
-    local.get 6
     if ;; label = @1
       i32.const 7
       return
     end
     local.get 5
-    local.set 7
+    local.set 6
     local.get 3
     i32.const 12
     i32.mul
-    local.set 8
-    local.get 8
+    local.tee 7
     local.get 5
+    i32.add
+    local.set 7
+    local.get 1
+    i32.load offset=8
+    local.set 8
+    block ;; label = @1
+      loop ;; label = @2
+        local.get 8
+        local.get 1
+        i32.load offset=8
+        local.get 1
+        i32.load offset=12
+        i32.const 24
+        i32.mul
+        i32.add
+        i32.eq
+        br_if 1 (;@1;)
+        local.get 8
+        i32.load
+        local.set 9
+        local.get 7
+        local.get 9
+        call $write_decimal
+        local.set 10
+        local.get 8
+        i32.load offset=4
+        local.set 11
+        local.get 8
+        i32.load offset=8
+        local.set 12
+        local.get 8
+        i32.load offset=12
+        local.set 13
+        local.get 8
+        i32.load offset=20
+        local.set 14
+        local.get 8
+        i32.load offset=16
+        local.set 15
+        local.get 11
+        local.get 12
+        local.get 13
+        local.get 14
+        local.get 15
+        call 9
+        local.set 16
+        local.get 6
+        local.get 7
+        i32.store
+        local.get 6
+        local.get 10
+        i32.store offset=4
+        local.get 6
+        local.get 16
+        i32.store offset=8
+        local.get 6
+        i32.const 12
+        i32.add
+        local.set 6
+        local.get 7
+        i32.const 12
+        i32.add
+        local.set 7
+        local.get 8
+        i32.const 24
+        i32.add
+        local.set 8
+        br 0 (;@2;)
+      end
+    end
+    local.get 2
+    local.get 5
+    local.get 3
+    global.get $state
+    call 10
+    local.get 5
+    call $release
+    global.get $state
+    i32.load8_u
+    if ;; label = @1
+      global.get $state
+      i32.load offset=4
+      call $errno
+      return
+    end
+    global.get $state
+    i32.load offset=4
+    local.set 17
+    global.get $state
+    i32.load offset=8
+    local.set 18
+    local.get 1
+    i32.load offset=16
+    local.set 19
+    block ;; label = @1
+      loop ;; label = @2
+        local.get 19
+        local.get 1
+        i32.load offset=16
+        local.get 1
+        i32.load offset=20
+        i32.const 12
+        i32.mul
+        i32.add
+        i32.eq
+        br_if 1 (;@1;)
+        local.get 19
+        i32.load offset=8
+        local.tee 20
+        call 6
+        local.get 19
+        i32.const 12
+        i32.add
+        local.set 19
+        br 0 (;@2;)
+      end
+    end
+    local.get 1
+    local.get 17
+    local.get 18
+    call $keep_outputs
+    i32.const 0
+    return
+  )
+  (func $get_output_single (;39;) (type 5) (param i32 i32 i32 i32 i32) (result i32)
+    (local i32 i32 i32 i32 i32)
+    call $prepare
+    i32.eqz
+    if ;; label = @1
+      i32.const 7
+      return
+    end
+    global.get $state
+    i32.const 52
+    i32.add
+    local.get 0
+    call $find
+    local.tee 5
+    i32.eqz
+    if ;; label = @1
+      i32.const 1
+      return
+    end
+    local.get 5
+    i32.load offset=4
+    local.set 6
+    local.get 5
+    local.get 1
+    call $find_output
+    local.tee 7
+    i32.eqz
+    if ;; label = @1
+      i32.const 1
+      return
+    end
+    local.get 7
+    i32.load offset=8
+    local.set 8
+    local.get 2
+    global.set $buffer
+    local.get 3
+    global.set $buffer_max
+    i32.const 1
+    global.set $buffer_state
+    local.get 8
+    global.get $state
+    call 8
+    i32.const 0
+    global.set $buffer_state
+    global.get $state
+    i32.load
+    global.get $state
+    i32.load offset=4
+    local.tee 9
+    local.get 2
+    local.get 3
+    call $settle
+    local.get 9
+    local.get 3
+    i32.gt_u
+    if ;; label = @1
+      local.get 4
+      local.get 9
+      i32.store align=1
+      i32.const 7
+      return
+    end
+    local.get 4
+    local.get 9
+    i32.store align=1
+    i32.const 0
+    return
+  )
+  (func $compute_single (;40;) (type 1) (param i32) (result i32)
+    (local i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)
+    call $prepare
+    i32.eqz
+    if ;; label = @1
+      i32.const 7
+      return
+    end
+    global.get $state
+    i32.const 52
+    i32.add
+    local.get 0
+    call $find
+    local.tee 1
+    i32.eqz
+    if ;; label = @1
+      i32.const 1
+      return
+    end
+    local.get 1
+    i32.load offset=4
+    local.set 2
+    local.get 1
+    i32.load offset=24
+    local.tee 3
+    if ;; label = @1
+      i32.const 100
+      return
+    end
+    local.get 1
+    i32.load offset=12
+    local.tee 4
+    i32.const 24
+    i32.mul
+    local.tee 5
+    call $allocate
+    local.tee 6
+    i32.eqz
+    if ;; label = @1
+      i32.const 7
+      return
+    end
+    local.get 6
+    local.set 7
+    local.get 4
+    i32.const 12
+    i32.mul
+    local.tee 8
+    local.get 6
     i32.add
     local.set 8
     local.get 1
@@ -1859,11 +2084,11 @@
       end
     end
     local.get 2
-    local.get 5
-    local.get 3
+    local.get 6
+    local.get 4
     global.get $state
     call 10
-    local.get 5
+    local.get 6
     call $release
     global.get $state
     i32.load8_u
@@ -1896,8 +2121,7 @@
         br_if 1 (;@1;)
         local.get 20
         i32.load offset=8
-        local.set 21
-        local.get 21
+        local.tee 21
         call 6
         local.get 20
         i32.const 12
@@ -1910,266 +2134,6 @@
     local.get 18
     local.get 19
     call $keep_outputs
-    i32.const 0
-    return
-  )
-  (func $get_output_single (;39;) (type 5) (param i32 i32 i32 i32 i32) (result i32)
-    (local i32 i32 i32 i32 i32 i32)
-    global.get $state
-    i32.eqz
-    if ;; label = @1
-      call $prepare
-      i32.eqz
-      if ;; label = @2
-        i32.const 7
-        return
-      end
-    end
-    global.get $state
-    i32.const 52
-    i32.add
-    local.get 0
-    call $find
-    local.tee 5
-    i32.eqz
-    if ;; label = @1
-      i32.const 1
-      return
-    end
-    local.get 5
-    i32.load offset=4
-    local.set 6
-    local.get 5
-    local.get 1
-    call $find_output
-    local.tee 7
-    i32.eqz
-    if ;; label = @1
-      i32.const 1
-      return
-    end
-    local.get 7
-    i32.load offset=8
-    local.set 8
-    local.get 2
-    global.set $buffer
-    local.get 3
-    global.set $buffer_max
-    i32.const 1
-    global.set $buffer_state
-    local.get 8
-    global.get $state
-    call 8
-    i32.const 0
-    global.set $buffer_state
-    global.get $state
-    i32.load
-    global.get $state
-    i32.load offset=4
-    local.tee 9
-    local.get 2
-    local.get 3
-    call $settle
-    local.get 9
-    local.get 3
-    i32.gt_u
-    local.set 10
-    local.get 10
-    if ;; label = @1
-      local.get 4
-      local.get 9
-      i32.store align=1
-      i32.const 7
-      return
-    end
-    local.get 4
-    local.get 9
-    i32.store align=1
-    i32.const 0
-    return
-  )
-  (func $compute_single (;40;) (type 1) (param i32) (result i32)
-    (local i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)
-    global.get $state
-    i32.eqz
-    if ;; label = @1
-      call $prepare
-      i32.eqz
-      if ;; label = @2
-        i32.const 7
-        return
-      end
-    end
-    global.get $state
-    i32.const 52
-    i32.add
-    local.get 0
-    call $find
-    local.tee 1
-    i32.eqz
-    if ;; label = @1
-      i32.const 1
-      return
-    end
-    local.get 1
-    i32.load offset=4
-    local.set 2
-    local.get 1
-    i32.load offset=24
-    local.set 3
-    local.get 3
-    if ;; label = @1
-      i32.const 100
-      return
-    end
-    local.get 1
-    i32.load offset=12
-    local.set 4
-    local.get 4
-    i32.const 24
-    i32.mul
-    local.set 5
-    local.get 5
-    call $allocate
-    local.set 6
-    local.get 6
-    i32.eqz
-    local.set 7
-    local.get 7
-    if ;; label = @1
-      i32.const 7
-      return
-    end
-    local.get 6
-    local.set 8
-    local.get 4
-    i32.const 12
-    i32.mul
-    local.set 9
-    local.get 9
-    local.get 6
-    i32.add
-    local.set 9
-    local.get 1
-    i32.load offset=8
-    local.set 10
-    block ;; label = @1
-      loop ;; label = @2
-        local.get 10
-        local.get 1
-        i32.load offset=8
-        local.get 1
-        i32.load offset=12
-        i32.const 24
-        i32.mul
-        i32.add
-        i32.eq
-        br_if 1 (;@1;)
-        local.get 10
-        i32.load
-        local.set 11
-        local.get 9
-        local.get 11
-        call $write_decimal
-        local.set 12
-        local.get 10
-        i32.load offset=4
-        local.set 13
-        local.get 10
-        i32.load offset=8
-        local.set 14
-        local.get 10
-        i32.load offset=12
-        local.set 15
-        local.get 10
-        i32.load offset=20
-        local.set 16
-        local.get 10
-        i32.load offset=16
-        local.set 17
-        local.get 13
-        local.get 14
-        local.get 15
-        local.get 16
-        local.get 17
-        call 9
-        local.set 18
-        local.get 8
-        local.get 9
-        i32.store
-        local.get 8
-        local.get 12
-        i32.store offset=4
-        local.get 8
-        local.get 18
-        i32.store offset=8
-        local.get 8
-        i32.const 12
-        i32.add
-        local.set 8
-        local.get 9
-        i32.const 12
-        i32.add
-        local.set 9
-        local.get 10
-        i32.const 24
-        i32.add
-        local.set 10
-        br 0 (;@2;)
-      end
-    end
-    local.get 2
-    local.get 6
-    local.get 4
-    global.get $state
-    call 10
-    local.get 6
-    call $release
-    global.get $state
-    i32.load8_u
-    if ;; label = @1
-      global.get $state
-      i32.load offset=4
-      call $errno
-      return
-    end
-    global.get $state
-    i32.load offset=4
-    local.set 19
-    global.get $state
-    i32.load offset=8
-    local.set 20
-    local.get 1
-    i32.load offset=16
-    local.set 21
-    block ;; label = @1
-      loop ;; label = @2
-        local.get 21
-        local.get 1
-        i32.load offset=16
-        local.get 1
-        i32.load offset=20
-        i32.const 12
-        i32.mul
-        i32.add
-        i32.eq
-        br_if 1 (;@1;)
-        local.get 21
-        i32.load offset=8
-        local.set 22
-        local.get 22
-        call 6
-        local.get 21
-        i32.const 12
-        i32.add
-        local.set 21
-        br 0 (;@2;)
-      end
-    end
-    local.get 1
-    local.get 19
-    local.get 20
-    call $keep_outputs
     local.get 1
     i32.const 1
     i32.store offset=24
@@ -2178,15 +2142,11 @@
   )
   (func $fini_single (;41;) (type 1) (param i32) (result i32)
     (local i32 i32)
-    global.get $state
+    call $prepare
     i32.eqz
     if ;; label = @1
-      call $prepare
-      i32.eqz
-      if ;; label = @2
-        i32.const 7
-        return
-      end
+      i32.const 7
+      return
     end
     global.get $state
     i32.const 52
@@ -2210,15 +2170,11 @@
   )
   (func $unload (;42;) (type 1) (param i32) (result i32)
     (local i32 i32 i32)
-    global.get $state
+    call $prepare
     i32.eqz
     if ;; label = @1
-      call $prepare
-      i32.eqz
-      if ;; label = @2
-        i32.const 7
-        return
-      end
+      i32.const 7
+      return
     end
     global.get $state
     i32.const 32
@@ -2233,13 +2189,11 @@
     end
     local.get 1
     i32.load offset=8
-    local.set 2
-    local.get 2
+    local.tee 2
     call $release
     local.get 1
     i32.load offset=4
-    local.set 3
-    local.get 3
+    local.tee 3
     call 4
     global.get $state
     i32.const 32
@@ -2251,15 +2205,11 @@
   )
   (func $finalize_execution_context (;43;) (type 1) (param i32) (result i32)
     (local i32 i32 i32 i32)
-    global.get $state
+    call $prepare
     i32.eqz
     if ;; label = @1
-      call $prepare
-      i32.eqz
-      if ;; label = @2
-        i32.const 7
-        return
-      end
+      i32.const 7
+      return
     end
     global.get $state
     i32.const 52
@@ -2292,8 +2242,7 @@
         br_if 1 (;@1;)
         local.get 3
         i32.load offset=8
-        local.set 4
-        local.get 4
+        local.tee 4
         call 6
         local.get 3
         i32.const 12
