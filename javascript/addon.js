@@ -18,4 +18,4 @@ const addon = { exports: {} };
 // Not `require`, which takes only names that end in `.node`.
 process.dlopen(addon, file);
 
-export const { Registry, codeInWasiNn } = addon.exports;
+export const { Monitor, Registry, codeInWasiNn } = addon.exports;

@@ -1,6 +1,6 @@
 // What index.d.ts declares.
 
-export { ComponentError } from './failure.js';
+export { ComponentError, ExitError } from './failure.js';
 export { imports } from './imports.js';
 export { instantiate } from './instantiate.js';
 export { open } from './open.js';

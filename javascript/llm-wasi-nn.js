@@ -2,7 +2,7 @@
 
 import { ComponentError, attempt } from './failure.js';
 import { dispose, native } from './resource.js';
-import { Graph } from './wasi-nn.js';
+import { Graph, bytes } from './wasi-nn.js';
 
 class Failure {
   #error;
@@ -32,7 +32,7 @@ class ExecutionContext {
   }
 
   setInput(index, dimensions, ty, data) {
-    call(() => this[native].setInput(index, dimensions, ty, data));
+    call(() => this[native].setInput(index, dimensions, ty, bytes(data)));
   }
 
   compute() {
@@ -66,11 +66,11 @@ class ExecutionContext {
 
 /** The addon gives the bytes, or their number if there are too many: `read-error`. */
 function read(output) {
-  const bytes = attempt(Failure, output, (failure) => ({ tag: 'failed', val: failure }));
-  if (typeof bytes === 'number') {
-    throw new ComponentError({ tag: 'too-small', val: bytes }, `the output has ${bytes} bytes`);
+  const found = attempt(Failure, output, (failure) => ({ tag: 'failed', val: failure }));
+  if (typeof found === 'number') {
+    throw new ComponentError({ tag: 'too-small', val: found }, `the output has ${found} bytes`);
   }
-  return bytes;
+  return found;
 }
 
 const language = {
@@ -87,7 +87,7 @@ const language = {
 /** The package's interfaces over a registry. */
 export function llmWasiNn(registry) {
   const load = (builders, encoding, target, configuration) =>
-    new Graph(call(() => registry.load(builders, encoding, target, configuration)));
+    new Graph(call(() => registry.load(Array.from(builders, bytes), encoding, target, configuration)));
   const loadByName = (name, configuration) =>
     new Graph(call(() => registry.loadByName(name, configuration)));
   return {

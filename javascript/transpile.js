@@ -1,20 +1,33 @@
 #!/usr/bin/env node
-// Transpiles a component for `instantiate` and `open`: llm-wasi-transpile COMPONENT FOLDER
+// Transpiles a component for `instantiate` and `open`: llm-wasi-transpile COMPONENT [FOLDER]
 
-import { basename } from 'node:path';
-import { readFile } from 'node:fs/promises';
-import { transpileBytes, writeFiles } from '@bytecodealliance/jco-transpile';
+import { existsSync } from 'node:fs';
+import { readFile, writeFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 
-const [component, folder] = process.argv.slice(2);
-if (folder === undefined) {
-  console.error('usage: llm-wasi-transpile COMPONENT FOLDER');
+const [component, folder = component && basename(component, '.wasm')] = process.argv.slice(2);
+if (component === undefined || process.argv.length > 4) {
+  console.error('usage: llm-wasi-transpile COMPONENT [FOLDER]');
   process.exit(2);
 }
+let transpiler;
+try {
+  transpiler = await import('@bytecodealliance/jco-transpile');
+} catch (error) {
+  if (error.code !== 'ERR_MODULE_NOT_FOUND') throw error;
+  console.error(
+    "error: expected the package @bytecodealliance/jco-transpile, found none: npm install --save-dev @bytecodealliance/jco-transpile",
+  );
+  process.exit(1);
+}
 const name = basename(component, '.wasm');
-const { files } = await transpileBytes(await readFile(component), {
+const { files } = await transpiler.transpileBytes(await readFile(component), {
   name,
   instantiation: 'async',
   // An error of the component is an `Error` with a payload, not the payload alone.
   noComponentErrorWrapping: false,
 });
-await writeFiles(files, { baseDir: folder });
+await transpiler.writeFiles(files, { baseDir: folder });
+// The output is of ES modules, also in a project that is not.
+const manifest = join(folder, 'package.json');
+if (!existsSync(manifest)) await writeFile(manifest, '{ "type": "module" }\n');

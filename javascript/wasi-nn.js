@@ -50,11 +50,12 @@ class GraphExecutionContext {
   }
 
   compute(inputs) {
-    const named = inputs.map(([name, tensor]) => ({
-      name,
-      dimensions: tensor.dimensions(),
-      ty: tensor.ty(),
-      data: tensor.data(),
+    // The addon reads memory while it looks into the objects: these run nobody's code.
+    const named = Array.from(inputs, ([name, tensor]) => ({
+      name: String(name),
+      dimensions: Uint32Array.from(tensor.dimensions()),
+      ty: String(tensor.ty()),
+      data: bytes(tensor.data()),
     }));
     return attempt(Failure, () => this[native].computeNamed(named)).map((output) => [
       output.name,
@@ -65,6 +66,12 @@ class GraphExecutionContext {
   [dispose]() {
     this[native].dispose();
   }
+}
+
+/** Bytes that no other thread writes to. */
+export function bytes(data) {
+  if (!(data instanceof Uint8Array)) throw new TypeError(`expected a Uint8Array, found ${typeof data}`);
+  return data.buffer instanceof SharedArrayBuffer ? Uint8Array.from(data) : data;
 }
 
 /** The graph of both packages. */
@@ -85,7 +92,7 @@ export class Graph {
 /** The package's interfaces over a registry. */
 export function wasiNn(registry) {
   const load = (builders, encoding, target) =>
-    new Graph(attempt(Failure, () => registry.load(builders, encoding, target)));
+    new Graph(attempt(Failure, () => registry.load(Array.from(builders, bytes), encoding, target)));
   const loadByName = (name) => new Graph(attempt(Failure, () => registry.loadByName(name)));
   return {
     'wasi:nn/tensor': { Tensor },

@@ -195,8 +195,13 @@ impl Generation {
             Ok(Step::Token(bytes)) => (bytes, false),
             Ok(Step::Last(bytes)) => (bytes, true),
             Ok(Step::End) => {
-                self.generated.ended = true;
-                return self.end(FinishReason::End);
+                // The model ends a text with a token; without one somebody has interrupted the host.
+                let generated = self.source.context()?.generated()?.len();
+                self.generated.ended = u32::try_from(generated).is_ok_and(|all| all > self.tokens);
+                return self.end(match self.generated.ended {
+                    true => FinishReason::End,
+                    false => FinishReason::Cancelled,
+                });
             }
             Err(NoStep::PromptTooLong) => {
                 return Err(Failure::PromptTooLong(PromptTooLong {

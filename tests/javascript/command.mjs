@@ -1,7 +1,7 @@
 // Runs a transpiled command component with a model: node command.mjs COMMAND.js NAME:ENCODING:TARGET:PATH [ARGUMENT...]
 
 import { basename } from 'node:path';
-import { instantiate } from '../../javascript/index.js';
+import { ExitError, instantiate } from '../../javascript/index.js';
 
 const [file, preload, ...args] = process.argv.slice(2);
 const environment = {
@@ -13,4 +13,9 @@ const { run } = await instantiate(file, {
   preload: [preload],
   imports: { 'wasi:cli/environment': environment },
 });
-run.run();
+try {
+  run.run();
+} catch (error) {
+  if (!(error instanceof ExitError)) throw error;
+  process.exitCode = error.code;
+}

@@ -2,13 +2,17 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { pathToFileURL } from 'node:url';
 import { ComponentError, instantiate, open } from '../../javascript/index.js';
 
 const engine = process.env.LLM_WASI_ENGINE;
 const preload = [`default:GGML:CPU:${process.env.LLM_WASI_TINY}`];
+// Its prompts take long enough to be left.
+const slow = [{ name: 'default', encoding: 'GGML', target: 'CPU', path: process.env.LLM_WASI_SMOLLM2 }];
+const long = 'Once upon a time there was a little girl. '.repeat(400);
 
-async function opened(t) {
-  const component = await open(engine, { preload });
+async function opened(t, models = preload) {
+  const component = await open(engine, { preload: models });
   t.after(() => component.close());
   return component;
 }
@@ -58,6 +62,9 @@ test('an error of the engine is thrown with the payload that the interface names
     assert.ok(error instanceof ComponentError);
     assert.equal(error.payload.tag, 'model-not-found');
     assert.deepEqual(error.payload.val.available, ['default']);
+    assert.match(error.message, /^model-not-found: .*other.*default/);
+    // Where it was called, too.
+    assert.match(error.stack, /open\.test\.mjs/);
     return true;
   });
   // The component still works.
@@ -88,4 +95,109 @@ test('the same component on this thread', async () => {
   const { models } = await instantiate(engine, { preload });
   const model = models.Model.open(undefined, {});
   assert.deepEqual(model.tokenize('ab', false), Uint32Array.of(97, 98));
+});
+
+test('a cancelled prompt is left, and so is one whose signal is aborted', async (t) => {
+  const { models, generation } = await opened(t, slow);
+  const model = await models.Model.open('default', {});
+  const stream = await generation.streamCompletion(model, long, {});
+  const first = stream.next();
+  // It has to be in the midst of the prompt, where nothing can be seen of it.
+  await new Promise((later) => setTimeout(later, 300));
+  await stream.cancel();
+  const { tag, val } = await first;
+  assert.equal(tag, 'finish');
+  assert.equal(val.reason, 'cancelled');
+  assert.equal(val.usage.generatedTokens, 0);
+
+  const computing = new AbortController();
+  const answer = generation.complete(model, long, {}, computing.signal);
+  const waiting = new AbortController();
+  const other = generation.complete(model, long, {}, waiting.signal);
+  await new Promise((later) => setTimeout(later, 300));
+  waiting.abort(new Error('not needed'));
+  await assert.rejects(other, /^Error: not needed$/);
+  computing.abort();
+  await assert.rejects(answer, { name: 'AbortError' });
+  await assert.rejects(generation.complete(model, 'a', {}, computing.signal), { name: 'AbortError' });
+  // What was interrupted does not interrupt what follows.
+  const { finish } = await generation.complete(model, 'Once', { limits: { maxTokens: 3 } });
+  assert.equal(finish.usage.generatedTokens, 3);
+});
+
+test('a signal ends the stream that it was given for', async (t) => {
+  const { models, generation } = await opened(t);
+  const model = await models.Model.open('default', {});
+  const controller = new AbortController();
+  const stream = await generation.streamCompletion(model, 'a', {}, controller.signal);
+  await assert.rejects(
+    async () => {
+      for await (const event of stream) {
+        assert.equal(event.tag, 'text');
+        controller.abort();
+      }
+    },
+    { name: 'AbortError' },
+  );
+});
+
+test('an iteration that is left before it begins disposes of the stream', async (t) => {
+  const { models, generation } = await opened(t);
+  const model = await models.Model.open('default', {});
+  const conversation = await generation.Conversation.begin(model, [], {});
+  const message = { role: 'user', content: [{ tag: 'text', val: 'a' }], toolCalls: [] };
+  const stream = await conversation.streamAnswer(message, { limits: { maxTokens: 3 } });
+  const iterator = stream[Symbol.asyncIterator]();
+  assert.deepEqual(await iterator.return(), { done: true, value: undefined });
+  assert.deepEqual(await iterator.next(), { done: true, value: undefined });
+  // Else the conversation would be busy.
+  await conversation.say(message, { limits: { maxTokens: 3 } });
+});
+
+test('what breaks a component loses no answer', async () => {
+  const { things, close } = await open(new URL('fake.mjs', import.meta.url));
+  const thing = await things.Thing.make();
+  const answers = Array.from({ length: 50 }, (_, number) => thing.count(number));
+  thing[Symbol.dispose]();
+  assert.deepEqual(await Promise.all(answers), [...answers.keys()]);
+  await assert.rejects(things.Thing.make(), /cannot be used any more, open it anew: unreachable/);
+  await close();
+  const again = await open(new URL('fake.mjs', import.meta.url));
+  await assert.rejects(again.things.uncloneable(), /could not be cloned/);
+  await again.close();
+});
+
+test('arguments that make no sense are told', async (t) => {
+  const { models } = await opened(t);
+  assert.throws(() => new models.Model(), /models\.Model: expected a function that gives one/);
+  await assert.rejects(models.Model.open(Promise.resolve('default'), {}), /argument 1: .*found a promise/);
+  const wrong = [
+    [undefined, {}, /expected the path or the URL of a transpiled component, found undefined/],
+    ['engine.wasm', {}, /found WebAssembly: .*engine\.wasm\. Transpile it first/],
+    [engine, null, /expected an object with options, found null/],
+    [engine, { preloads: [] }, /expected the options preload, found preloads/],
+    [engine, { preload: preload[0] }, /preload: expected a list of models, found string/],
+    [engine, { preload: [undefined] }, /preload\[0\]: expected NAME:ENCODING:TARGET:PATH or an object/],
+    [engine, { preload: [...preload, ...slow] }, /preload\[1\]: expected another name, found default again/],
+    [engine, { preload: [{ name: 'a' }] }, /preload\[0\]\.path: expected a path or a list of paths/],
+    [engine, { preload: [{ ...slow[0], encoding: 'GGUF' }] }, /GGUF/],
+    [engine, { imports: {} }, /open takes no imports.*use instantiate/],
+  ];
+  for (const [file, options, message] of wrong) await assert.rejects(open(file, options), message);
+  await assert.rejects(instantiate(new URL('../../javascript/open.js', import.meta.url)), /found another module/);
+});
+
+test('errors on this thread are of the same class, and names of imports may have versions', async () => {
+  const told = [];
+  const getRandomBytes = (length) => {
+    told.push(length);
+    return new Uint8Array(Number(length));
+  };
+  const { models, generation } = await instantiate(pathToFileURL(engine), {
+    preload,
+    imports: { 'wasi:random/random@0.2.12': { getRandomBytes, getRandomU64: () => 7n } },
+  });
+  assert.throws(() => models.Model.open('other', {}), (error) => error instanceof ComponentError);
+  assert.ok(!(new TypeError('no') instanceof ComponentError));
+  generation.complete(models.Model.open('default', {}), 'a', { limits: { maxTokens: 2 } });
 });

@@ -67,6 +67,15 @@ does "llm-wasi configure --with-engine" \
 does "transpile the engine" transpile "$work/engine.wasm" "$work/engine"
 export LLM_WASI_ENGINE=$work/engine/engine.js
 counted "the engine" node --test --test-reporter=tap tests/javascript/open.test.mjs
+types() {
+  local folder=$work/types
+  mkdir -p "$folder/node_modules/@llm-wasi" && ln -s "$PWD/javascript" "$folder/node_modules/@llm-wasi/host" &&
+    ln -s "$work/engine" "$folder/engine" &&
+    cp tests/javascript/types.ts "$folder" && echo '{ "type": "module" }' >"$folder/package.json" &&
+    node javascript/node_modules/typescript/bin/tsc --noEmit --strict --exactOptionalPropertyTypes --preserveSymlinks \
+      --module nodenext --target es2022 --types node --typeRoots "$PWD/javascript/node_modules/@types" --lib es2022,esnext.disposable,dom "$folder/types.ts"
+}
+does "the typings" types
 counted "conformance" node tests/conformance/javascript.mjs "$LLM_WASI_ENGINE"
 
 # 3. The example.
@@ -104,6 +113,17 @@ same() {
   fi
 }
 same classify "double:ONNX:CPU:$LLM_WASI_DOUBLE" double 1,3 3
+# A program that ends itself ends no more than itself.
+node tests/javascript/command.mjs "$work/classify/classify.js" "double:ONNX:CPU:$LLM_WASI_DOUBLE" other 1,3 3 \
+  >"$work/found" 2>"$work/log"
+found=$?
+"$llm_wasi" run --nn-preload "double:ONNX:CPU:$LLM_WASI_DOUBLE" "$work/classify.wasm" other 1,3 3 >"$work/expected" 2>&1
+expected=$?
+if [ "$found" = "$expected" ] && [ "$found" != 0 ] && ! grep -q "^Node.js v" "$work/log"; then
+  ok "the status of a program that ends itself: $found"
+else
+  not_ok "the status of a program that ends itself: expected $expected, found $found" "$work/log"
+fi
 same chat "default:GGML:CPU:$model" default "Once upon a time"
 
 printf '%d passed, %d failed\n' "$passed" "$failed"

@@ -9,6 +9,8 @@
 mod context;
 mod failure;
 mod graph;
+mod log;
+mod monitor;
 mod registry;
 mod tensor;
 
