@@ -1,6 +1,6 @@
 //! How an error looks: what was found, what was expected, the causes and the next step.
 
-use crate::text::one_line;
+use crate::text::{one_line, tame, tame_lines};
 use anstyle::{AnsiColor, Style};
 use llm_wasi_componentize::{Reason, Refusal};
 use std::fmt::Display;
@@ -93,7 +93,7 @@ impl Failure {
         ] {
             line.push_str(&one_line(&rest.unwrap_or_default()));
         }
-        line
+        tame(&line).into_owned()
     }
 
     /// Prints it to standard error. Gives the exit status.
@@ -108,15 +108,14 @@ impl Failure {
     fn print(&self, to: &mut impl Write) -> std::io::Result<()> {
         let error = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
         let label = Style::new().bold();
-        writeln!(to, "{error}error:{error:#} {}", self.what)?;
-        for cause in &self.causes {
-            writeln!(to, "  {label}cause:{label:#} {cause}")?;
-        }
-        if let Some(expected) = &self.expected {
-            writeln!(to, "  {label}expected:{label:#} {expected}")?;
-        }
-        if let Some(next_step) = &self.next_step {
-            writeln!(to, "  {label}next step:{label:#} {next_step}")?;
+        writeln!(to, "{error}error:{error:#} {}", tame_lines(&self.what))?;
+        let causes = self.causes.iter().map(|cause| ("cause", cause));
+        let others = [("expected", &self.expected), ("next step", &self.next_step)];
+        let others = others
+            .into_iter()
+            .filter_map(|(name, text)| Some((name, text.as_ref()?)));
+        for (name, text) in causes.chain(others) {
+            writeln!(to, "  {label}{name}:{label:#} {}", tame_lines(text))?;
         }
         Ok(())
     }

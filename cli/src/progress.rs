@@ -39,7 +39,15 @@ struct Log;
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         clear();
-        let _ = std::io::stderr().write_all(bytes);
+        // Each call has one entry, whose text may be a model's: lines within it do not look like entries.
+        let (entry, end) = match bytes.strip_suffix(b"\n") {
+            Some(entry) => (entry, &b"\n"[..]),
+            None => (bytes, &b""[..]),
+        };
+        let lines: Vec<_> = entry.split(|byte| *byte == b'\n').collect();
+        let mut written = lines.join(&b"\n    "[..]);
+        written.extend_from_slice(end);
+        let _ = std::io::stderr().write_all(&written);
         Ok(bytes.len())
     }
 

@@ -1,6 +1,7 @@
 //! Text for people.
 
 use anstyle::Style;
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{ErrorKind, Write};
 
@@ -45,7 +46,7 @@ pub(crate) fn table(rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         rows.iter()
             .filter(|row| row.len() > column + 1)
-            .map(|row| row[column].chars().count())
+            .map(|row| tame_line(&row[column]).chars().count())
             .max()
             .unwrap_or(0)
     };
@@ -55,7 +56,7 @@ pub(crate) fn table(rows: &[Vec<String>]) -> String {
         let cells: Vec<String> = row
             .iter()
             .zip(&widths)
-            .map(|(cell, width)| format!("{cell:width$}"))
+            .map(|(cell, width)| format!("{:width$}", tame_line(cell)))
             .collect();
         text.push_str(cells.join("  ").trim_end());
         text.push('\n');
@@ -76,6 +77,55 @@ pub(crate) fn plain(text: &str) -> String {
         plain.push('…');
     }
     plain
+}
+
+/// Whether a character could command a terminal, or change the order of those around it.
+fn commands(c: char) -> bool {
+    let reorders = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    reorders || (c.is_control() && !matches!(c, '\t' | '\n'))
+}
+
+/// Foreign text with such characters written as escapes.
+pub(crate) fn tame(text: &str) -> Cow<'_, str> {
+    if !text.contains(commands) {
+        return Cow::Borrowed(text);
+    }
+    let mut tame = String::with_capacity(text.len());
+    for c in text.chars() {
+        match commands(c) {
+            true => tame.extend(c.escape_unicode()),
+            false => tame.push(c),
+        }
+    }
+    Cow::Owned(tame)
+}
+
+/// The same on one line.
+pub(crate) fn tame_line(text: &str) -> Cow<'_, str> {
+    match text.contains(['\t', '\n']) {
+        true => Cow::Owned(tame(&text.replace(['\t', '\n'], " ")).into_owned()),
+        false => tame(text),
+    }
+}
+
+/// The same, where each line after the first one belongs to it visibly.
+pub(crate) fn tame_lines(text: &str) -> String {
+    tame(text.trim_end()).replace('\n', "\n    ")
+}
+
+/// A JSON document in which such characters, which only its strings may have, are escapes.
+pub(crate) fn tame_json(text: &str) -> Cow<'_, str> {
+    if !text.contains(commands) {
+        return Cow::Borrowed(text);
+    }
+    let mut tame = String::with_capacity(text.len());
+    for c in text.chars() {
+        match commands(c) {
+            true => tame.push_str(&format!("\\u{:04x}", u32::from(c))),
+            false => tame.push(c),
+        }
+    }
+    Cow::Owned(tame)
 }
 
 /// The same words without line breaks.
@@ -104,7 +154,11 @@ pub(crate) fn write_out(result: std::io::Result<()>) -> Result<(), Failure> {
 pub(crate) fn note(label: &str, text: &str) {
     let bold = Style::new().bold();
     // What is told here is not worth failing for.
-    let _ = writeln!(anstream::stderr().lock(), "{bold}{label}{bold:#} {text}");
+    let _ = writeln!(
+        anstream::stderr().lock(),
+        "{bold}{label}{bold:#} {}",
+        tame_lines(text)
+    );
 }
 
 #[cfg(test)]
@@ -129,6 +183,24 @@ mod tests {
         ] {
             assert_eq!(super::size(bytes), text);
         }
+    }
+
+    #[test]
+    fn what_commands_a_terminal() {
+        use super::{tame, tame_json, tame_line, tame_lines};
+        let evil = "a\x1b]0;b\x07\tc\u{9b}2J\u{202e}\nerror: d\r";
+        let safe = "a\\u{1b}]0;b\\u{7}\tc\\u{9b}2J\\u{202e}\nerror: d\\u{d}";
+        assert_eq!(tame(evil), safe);
+        assert_eq!(tame_line(evil), safe.replace(['\t', '\n'], " "));
+        assert_eq!(
+            tame_lines(&format!("{evil}\n")),
+            safe.replace('\n', "\n    ")
+        );
+        assert_eq!(tame("größe 🦀"), "größe 🦀");
+        let json = serde_json::to_string(evil).unwrap();
+        let tamed = tame_json(&json);
+        assert!(!tamed.contains(super::commands), "{tamed}");
+        assert_eq!(serde_json::from_str::<String>(&tamed).unwrap(), evil);
     }
 
     #[test]

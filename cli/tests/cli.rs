@@ -177,6 +177,43 @@ fn help() {
     }
 }
 
+/// Nothing that a file says commands the terminal, or looks like a line of the program's own.
+#[test]
+fn foreign_names_command_no_terminal() {
+    const EVIL: &str = r"\1b]0;title\07\c2\9b2J\0aerror: forged\e2\80\ae";
+    let folder = Folder::new();
+    let import = format!(r#"(import "{EVIL}" "{EVIL}" (func (param i32)))"#);
+    let nn = r#"(import "wasi_ephemeral_nn" "compute" (func (param i32) (result i32)))"#;
+    let memory = r#"(memory (export "memory") 1)"#;
+    let imports = format!("(module {nn} {import} {memory})");
+    fs::write(folder.path("imports.wat"), imports).expect("a file");
+    let traps = format!(
+        r#"(module {memory} (func $f (@name "{EVIL}") unreachable) (func (export "_start") call $f))"#
+    );
+    fs::write(folder.path("traps.wat"), traps).expect("a file");
+    for args in [
+        &["inspect", "imports.wat"][..],
+        &["inspect", "--json", "imports.wat"],
+        &["check", "imports.wat"],
+        &["check", "--json", "imports.wat"],
+        &["componentize", "imports.wat"],
+        &["run", "traps.wat"],
+        &["inspect", "\u{1b}[31m\n\u{9b}.wasm"],
+    ] {
+        let output = folder.run(args);
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8(text).expect("text");
+        let commands = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
+        assert!(!text.contains(commands), "{args:?}: {text:?}");
+        assert!(!text.contains("\nerror: forged"), "{args:?}: {text}");
+        // It is shown, and not left out.
+        assert!(
+            text.contains("title") || text.contains("[31m"),
+            "{args:?}: {text}"
+        );
+    }
+}
+
 #[test]
 fn usage() {
     snapshot(

@@ -4,7 +4,7 @@ use crate::args::AdapterArgs;
 use crate::commands::inspect::json;
 use crate::failure::Failure;
 use crate::input::Input;
-use crate::text::print;
+use crate::text::{print, tame_line};
 use clap::Args;
 use llm_wasi_componentize::{Componentized, Options, Refusal, componentize, profile_name};
 use serde::Serialize;
@@ -130,6 +130,6 @@ impl Outcome {
 
     fn line(&self) -> String {
         let verdict = if self.ok { "ok" } else { "error" };
-        format!("{}: {verdict}: {}\n", self.file, self.message)
+        format!("{}: {verdict}: {}\n", tame_line(&self.file), self.message)
     }
 }

@@ -3,7 +3,7 @@
 use crate::args::AdapterArgs;
 use crate::failure::Failure;
 use crate::input::Input;
-use crate::text::{number, one_line, print};
+use crate::text::{number, one_line, print, tame_json, tame_line};
 use clap::Args;
 use llm_wasi_componentize::{
     Analysis, Entry, ImportKind, Kind, Memory, Options, Refusal, Report, World, analyze,
@@ -113,7 +113,7 @@ fn made(bytes: &[u8], options: &Options) -> Result<Made, Refusal> {
 /// JSON with a line break at its end.
 pub(crate) fn json(value: &impl Serialize) -> Result<String, Failure> {
     match serde_json::to_string_pretty(value) {
-        Ok(text) => Ok(text + "\n"),
+        Ok(text) => Ok(tame_json(&text).into_owned() + "\n"),
         Err(error) => Err(Failure::new("cannot print JSON").cause(&error)),
     }
 }
@@ -220,6 +220,6 @@ struct Lines(String);
 impl Lines {
     fn row(&mut self, label: &str, text: &str) {
         // Writing to a string cannot fail.
-        let _ = writeln!(self.0, "{label:<11} {text}");
+        let _ = writeln!(self.0, "{:<11} {}", tame_line(label), tame_line(text));
     }
 }

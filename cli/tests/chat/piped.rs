@@ -293,6 +293,22 @@ fn models_and_templates_that_cannot_be_used() {
 }
 
 #[test]
+fn a_template_commands_no_terminal() {
+    let evil = "\u{1b}]0;title\u{7}\u{9b}2J";
+    let folder = Folder::new(
+        &TinyModel::new(),
+        &format!("{{{{ raise_exception('{evil}') }}}}"),
+    );
+    let template = ["model.gguf", "--chat-template", "template.jinja"];
+    let told = failure(&pipe(&mut folder.command(&template), "a\n"));
+    assert!(told.contains("title"), "{told}");
+    assert!(
+        !told.contains(|c: char| c.is_control() && c != '\n'),
+        "{told:?}"
+    );
+}
+
+#[test]
 fn a_model_that_only_looks_whole_is_told_once() {
     let folder = Folder::new(&TinyModel::new(), LAST);
     let mut file = TinyModel::new().to_gguf();

@@ -32,7 +32,8 @@ fn main() -> ExitCode {
     match run() {
         Ok(code) => code,
         Err(message) => {
-            eprintln!("error: {message}");
+            // It may have a model's own words.
+            eprintln!("error: {}", output::plain(&message));
             ExitCode::FAILURE
         }
     }

@@ -81,7 +81,7 @@ impl Output {
 }
 
 /// The text without control characters, but with tabs and line ends.
-fn plain(text: &str) -> Cow<'_, str> {
+pub(crate) fn plain(text: &str) -> Cow<'_, str> {
     let commands = |c: char| c.is_control() && !matches!(c, '\t' | '\n');
     match text.contains(commands) {
         true => Cow::Owned(text.replace(commands, "")),

@@ -4,7 +4,7 @@ use crate::commands::inspect::json;
 use crate::failure::Failure;
 use crate::models::facts::{Facts, Memory};
 use crate::models::{Located, locate};
-use crate::text::{number, plain, print, size};
+use crate::text::{number, plain, print, size, tame_line};
 use clap::Args;
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -152,7 +152,7 @@ struct Rows(String);
 impl Rows {
     fn row(&mut self, label: &str, text: &str) {
         // Writing to a string cannot fail.
-        let _ = writeln!(self.0, "{label:<17} {text}");
+        let _ = writeln!(self.0, "{label:<17} {}", tame_line(text));
     }
 
     fn text(&mut self, label: &str, text: &Option<String>) {
