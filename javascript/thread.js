@@ -4,7 +4,7 @@ import { MessageChannel, Worker } from 'node:worker_threads';
 import { Monitor } from './addon.js';
 import { ComponentError, ExitError } from './failure.js';
 
-/** The property with a resource's number, and with the signal that ends it. */
+/** The property with a resource's number, and with the signal that ends it and its listener. */
 export const held = Symbol('held');
 
 // What computes does not hear that the process ends, and would hold it up.
@@ -25,7 +25,7 @@ export class Thread {
   #error;
   #ended;
   #closing = false;
-  #unreachable = new FinalizationRegistry((resource) => this.#drop(resource));
+  #unreachable = new FinalizationRegistry((known) => this.#drop(known));
 
   constructor(url, preload) {
     const { port1, port2 } = new MessageChannel();
@@ -71,7 +71,7 @@ export class Thread {
   release(resource) {
     this.#unreachable.unregister(resource);
     this.#interrupt(resource[held].number);
-    this.#drop(resource[held].number);
+    this.#drop(resource[held]);
   }
 
   async close() {
@@ -132,19 +132,18 @@ export class Thread {
   }
 
   #give(call, number, path) {
-    if (call.signal?.aborted) {
-      this.#drop(number);
+    const { signal } = call;
+    if (signal?.aborted) {
+      this.#drop({ number });
       return;
     }
     const resource = Object.create(this.classes.get(path).prototype);
-    resource[held] = { number, signal: call.signal };
-    this.#unreachable.register(resource, number, resource);
-    if (call.signal !== undefined) {
-      // The signal lives longer than the resource may, and must not keep it.
-      const weak = new WeakRef(resource);
-      const abort = () => weak.deref() && this.release(weak.deref());
-      call.signal.addEventListener('abort', abort, { once: true });
-    }
+    // The signal may live longer than the resource, and must not keep it.
+    const weak = new WeakRef(resource);
+    const abort = () => weak.deref() && this.release(weak.deref());
+    signal?.addEventListener('abort', abort, { once: true });
+    resource[held] = { number, signal, abort };
+    this.#unreachable.register(resource, resource[held], resource);
     call.fulfil(resource);
   }
 
@@ -170,8 +169,9 @@ export class Thread {
     if (this.#pending.size === 0 && !this.#closing) this.#worker.unref();
   }
 
-  #drop(resource) {
-    if (!this.#ended) this.#worker.postMessage({ drop: resource });
+  #drop({ number, signal, abort }) {
+    signal?.removeEventListener('abort', abort);
+    if (!this.#ended) this.#worker.postMessage({ drop: number });
   }
 
   #end() {

@@ -108,9 +108,16 @@ pub(crate) fn tame_line(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// The same, where each line after the first one belongs to it visibly.
+/// The same, where each line after the first one belongs to it visibly. What is very long is cut.
 pub(crate) fn tame_lines(text: &str) -> String {
-    tame(text.trim_end()).replace('\n', "\n    ")
+    const MOST: usize = 16 << 10;
+    let text = text.trim_end_matches('\n');
+    let (told, left) = text.split_at(text.floor_char_boundary(MOST));
+    let mut lines = tame(told).replace('\n', "\n    ");
+    if !left.is_empty() {
+        lines.push_str(&format!("… ({} more bytes)", number(left.len())));
+    }
+    lines
 }
 
 /// A JSON document in which such characters, which only its strings may have, are escapes.
@@ -197,6 +204,12 @@ mod tests {
             safe.replace('\n', "\n    ")
         );
         assert_eq!(tame("größe 🦀"), "größe 🦀");
+        let long = tame_lines(&"ä".repeat(10_000));
+        assert!(
+            long.ends_with("ä… (3,616 more bytes)"),
+            "{}",
+            &long[16_300..]
+        );
         let json = serde_json::to_string(evil).unwrap();
         let tamed = tame_json(&json);
         assert!(!tamed.contains(super::commands), "{tamed}");

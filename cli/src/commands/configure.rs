@@ -32,7 +32,7 @@ pub(crate) struct DefaultsArgs {
     model: Option<String>,
 
     /// Tokens that a context holds; the shorter of 4096 and the model's own without it.
-    #[arg(long, value_name = "TOKENS")]
+    #[arg(long, value_name = "TOKENS", allow_negative_numbers = true)]
     context_length: Option<u32>,
 
     /// What a conversation begins with if the app brings no system prompt.
@@ -40,23 +40,23 @@ pub(crate) struct DefaultsArgs {
     system_prompt: Option<String>,
 
     /// 0 takes the likeliest token, larger is more random: 0 to 2.
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     temperature: Option<f32>,
 
     /// Only the likeliest tokens whose probabilities add up to this: 0 to 1.
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     top_p: Option<f32>,
 
     /// Only so many of the likeliest tokens; 0 is off.
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", allow_negative_numbers = true)]
     top_k: Option<u32>,
 
     /// Only tokens at least this likely beside the likeliest: 0 to 1.
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     min_p: Option<f32>,
 
     /// Divides the logits of recent tokens: 0.01 to 10.
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     repeat_penalty: Option<f32>,
 
     /// Subtracted from the logits of tokens that have occurred: -2 to 2.
@@ -68,11 +68,11 @@ pub(crate) struct DefaultsArgs {
     frequency_penalty: Option<f32>,
 
     /// Equal seeds give equal texts on one host.
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     seed: Option<u32>,
 
     /// The most tokens to generate.
-    #[arg(long, value_name = "TOKENS")]
+    #[arg(long, value_name = "TOKENS", allow_negative_numbers = true)]
     max_tokens: Option<u32>,
 
     /// Text that ends a generation; may be repeated.
@@ -80,7 +80,7 @@ pub(crate) struct DefaultsArgs {
     stop: Vec<String>,
 
     /// The longest time for an answer, in milliseconds.
-    #[arg(long, value_name = "MS")]
+    #[arg(long, value_name = "MS", allow_negative_numbers = true)]
     time_limit: Option<u32>,
 }
 
