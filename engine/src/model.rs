@@ -33,9 +33,9 @@ const POOL: usize = 1;
 pub(crate) struct Model {
     name: String,
     loaded: Loaded,
-    template: Template,
-    /// How its calls of tools are written.
-    format: Option<Format>,
+    chat: Chat,
+    /// For chats with tools, where the model has a template of its own for them.
+    chat_with_tools: Option<Chat>,
     context_length: u32,
     pool: RefCell<Vec<Context>>,
     /// The context for embeddings.
@@ -44,6 +44,24 @@ pub(crate) struct Model {
     /// The hashes of texts that have no special tokens in them: those of a conversation come again each time.
     plain: RefCell<HashSet<u64>>,
     hashes: RandomState,
+}
+
+/// How messages become a prompt.
+struct Chat {
+    template: Template,
+    /// How calls of tools are written.
+    format: Option<Format>,
+}
+
+impl Chat {
+    fn new(source: &str, description: &Description) -> Result<Self, String> {
+        let template = Template::new(source, &description.begin_of_text, &description.end_of_text)?;
+        let format = template
+            .supports_tools()
+            .then(|| Format::of_template(source))
+            .flatten();
+        Ok(Self { template, format })
+    }
 }
 
 /// What ends an answer, beside the model's own token for that.
@@ -85,19 +103,20 @@ impl Model {
             .next_multiple_of(CONTEXT_STEP);
         let description = &loaded.description;
         let source = description.chat_template.as_deref().unwrap_or(CHATML);
-        let template = Template::new(source, &description.begin_of_text, &description.end_of_text)
-            .map_err(|error| {
-                Failure::Unsupported(format!(
-                    "the chat template of model `{name}` cannot be read: {error}"
-                ))
-            })?;
+        let chat = Chat::new(source, description).map_err(|error| {
+            Failure::Unsupported(format!(
+                "the chat template of model `{name}` cannot be read: {error}"
+            ))
+        })?;
+        // One that is of no use leaves what the model can do without it.
+        let tool_template = description.tool_template.as_deref();
+        let chat_with_tools = tool_template
+            .and_then(|source| Chat::new(source, description).ok())
+            .filter(|chat| chat.format.is_some());
         Ok(Self {
-            format: template
-                .supports_tools()
-                .then(|| Format::of_template(source))
-                .flatten(),
             name,
-            template,
+            chat,
+            chat_with_tools,
             context_length,
             loaded,
             pool: RefCell::default(),
@@ -121,7 +140,10 @@ impl Model {
         let mut capabilities = Capabilities::EMBED;
         for (has, capability) in [
             (description.generates, Capabilities::GENERATE),
-            (self.template.supports_system(), Capabilities::SYSTEM_PROMPT),
+            (
+                self.chat.template.supports_system(),
+                Capabilities::SYSTEM_PROMPT,
+            ),
             (self.takes_tools(), Capabilities::TOOLS),
             (description.takes_images, Capabilities::IMAGES),
         ] {
@@ -142,18 +164,22 @@ impl Model {
         }
     }
 
+    fn with_tools(&self) -> &Chat {
+        self.chat_with_tools.as_ref().unwrap_or(&self.chat)
+    }
+
     /// Whether it can be given tools, and its calls be read.
     pub(crate) fn takes_tools(&self) -> bool {
-        self.format.is_some()
+        self.call_format().is_some()
     }
 
     pub(crate) fn call_format(&self) -> Option<Format> {
-        self.format
+        self.with_tools().format
     }
 
     /// What a call of a tool begins with, and the name of its arguments, where it is a JSON object.
     pub(crate) fn start_of_call(&self) -> Option<(&'static str, &'static str)> {
-        match self.format? {
+        match self.call_format()? {
             Format::Hermes => Some(("<tool_call>\n", "arguments")),
             Format::Llama => Some(("", "parameters")),
             _ => None,
@@ -162,7 +188,8 @@ impl Model {
 
     /// Whether its template shows one call of each answer at most.
     pub(crate) fn calls_one_tool(&self) -> bool {
-        self.template.supports_tool_calls() && !self.template.supports_parallel_calls()
+        let template = &self.with_tools().template;
+        template.supports_tool_calls() && !template.supports_parallel_calls()
     }
 
     /// What ends an answer in the template.
@@ -170,7 +197,7 @@ impl Model {
         if let Some(end) = self.end_of_answer.get() {
             return Ok(end);
         }
-        let end = match self.template.end_of_answer() {
+        let end = match self.chat.template.end_of_answer() {
             None => EndOfAnswer::default(),
             Some(text) => {
                 // Behind the first special token is what the template writes before the next message.
@@ -353,7 +380,11 @@ impl Model {
         read.iter_mut()
             .try_for_each(|message| literal.message(message))?;
         tools.iter_mut().try_for_each(|tool| literal.tool(tool))?;
-        let mut prompt = self
+        let chat = match tools.is_empty() {
+            true => &self.chat,
+            false => self.with_tools(),
+        };
+        let mut prompt = chat
             .template
             .prompt(&read, &tools, &Options::default())
             .map_err(|error| {

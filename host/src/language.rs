@@ -85,6 +85,7 @@ impl language::Host for NnView<'_> {
                 embedding_length: description.embedding_length,
                 vocabulary_size: description.vocabulary_size,
                 chat_template: description.chat_template,
+                tool_template: description.tool_template,
                 begin_of_text: description.begin_of_text,
                 added_begin_of_text: description.added_begin_of_text,
                 end_of_text: description.end_of_text,

@@ -19,6 +19,8 @@ pub struct LanguageDescription {
     pub vocabulary_size: u32,
     /// Its chat template in Jinja, if it has one.
     pub chat_template: Option<String>,
+    /// The template for chats with tools, if it has one of its own for them.
+    pub tool_template: Option<String>,
     /// The text of the token that begins texts; empty if there is none.
     pub begin_of_text: String,
     /// That token, if the tokenizer puts it before every text.

@@ -42,6 +42,7 @@ pub struct TinyModel {
     /// How many tokens some layers look back.
     window: Option<u32>,
     template: Option<&'static str>,
+    tool_template: Option<&'static str>,
     /// A token that the model says is none of a text.
     suppressed: Option<u8>,
 }
@@ -71,6 +72,7 @@ impl TinyModel {
             attentive: false,
             window: None,
             template: None,
+            tool_template: None,
             suppressed: None,
         }
     }
@@ -93,6 +95,13 @@ impl TinyModel {
     #[must_use]
     pub fn with_template(mut self, template: &'static str) -> Self {
         self.template = Some(template);
+        self
+    }
+
+    /// The same, but with a template of its own for chats with tools.
+    #[must_use]
+    pub fn with_tool_template(mut self, template: &'static str) -> Self {
+        self.tool_template = Some(template);
         self
     }
 
@@ -229,6 +238,9 @@ impl TinyModel {
         }
         if let Some(template) = self.template {
             file.text("tokenizer.chat_template", template);
+        }
+        if let Some(template) = self.tool_template {
+            file.text("tokenizer.chat_template.tool_use", template);
         }
         file
     }

@@ -248,6 +248,37 @@ fn an_answer_ends_with_its_call_where_the_template_takes_one() {
 }
 
 #[test]
+fn tools_have_a_template_of_their_own_where_the_model_has_one() {
+    const PLAIN: &str = "{% for m in messages %}[{{ m.role }}:{{ m.content }}]{% endfor %}\
+        {% if add_generation_prompt %}[assistant:{% endif %}";
+    let call = r#"<tool_call>{"name":"find","arguments":{}}</tool_call>"#;
+    let asked = Options {
+        tools: Some(vec![tool("{}")]),
+        ..saying(call)
+    };
+    for (tool_template, takes_tools) in [(HERMES, true), ("{% if %}", false), (PLAIN, false)] {
+        let model = TinyModel::conformance()
+            .with_template(PLAIN)
+            .with_tool_template(tool_template);
+        let (_folder, registry) = tiny(&model);
+        let mut llm = Llm::new(registry);
+        let model = llm.open(None, Some(4096)).unwrap();
+        let plain = answer(&mut llm, model, &[user("a")], &saying("b"));
+        // `[user:a][assistant:` and the token that begins texts.
+        assert_eq!(plain.finish.usage.prompt_tokens, 20);
+        match llm.chat(model, &[user("a")], &asked) {
+            Ok(said) => {
+                assert!(takes_tools);
+                assert_eq!(said.tool_calls.len(), 1);
+                assert!(said.finish.usage.prompt_tokens > 60, "{said:?}");
+            }
+            Err(Error::Unsupported(_)) => assert!(!takes_tools),
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+}
+
+#[test]
 fn a_call_is_demanded_by_schemas_with_references_and_by_none() {
     for (template, several) in [
         (HERMES, false),

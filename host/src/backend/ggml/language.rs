@@ -34,6 +34,7 @@ impl LanguageModel for GgmlGraph {
             embedding_length: u32::try_from(model.n_embd()).unwrap_or(0),
             vocabulary_size: u32::try_from(model.n_vocab()).unwrap_or(0),
             chat_template: model.meta_val_str("tokenizer.chat_template").ok(),
+            tool_template: model.meta_val_str("tokenizer.chat_template.tool_use").ok(),
             begin_of_text: text(vocab.bos()),
             added_begin_of_text: (vocab.should_add_bos() && is_token(model, vocab.bos()))
                 .then(|| vocab.bos().0.cast_unsigned()),
