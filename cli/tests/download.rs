@@ -793,6 +793,33 @@ fn redirects_to_what_is_no_server_are_refused() {
 }
 
 #[test]
+fn what_is_being_added_is_not_called_unfinished() {
+    let folder = Folder::new();
+    let server = Server::new(&[("/tiny.gguf", &tiny())]);
+    // Until somebody ends it.
+    server.behaviour().pace = Duration::from_secs(3600);
+    let mut adding = folder
+        .command(&["model", "add", &server.url("/tiny.gguf")])
+        .spawn()
+        .expect("the program starts");
+    while server.requests().is_empty() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let told = text(&folder.run(&["model", "verify"]).stdout);
+    let (listed, _) = folder.succeed(&["model", "list"]);
+    adding.kill().expect("it is there");
+    adding.wait().expect("it ends");
+    for told in [told, listed] {
+        assert!(
+            told.contains("problem: it is being added just now"),
+            "{told}"
+        );
+    }
+    let (listed, _) = folder.succeed(&["model", "list"]);
+    assert!(listed.contains("problem: it is unfinished"), "{listed}");
+}
+
+#[test]
 fn two_at_once_are_one() {
     let folder = Folder::new();
     let server = Server::new(&[("/tiny.gguf", &tiny())]);

@@ -8,7 +8,7 @@
 //! 4. [`store`] gives them their name in one step, with a [`manifest`] that says what they are.
 //!
 //! [`resolve`] is for commands that take a model: what is no file may be a name. [`facts`] is what
-//! there is to say of one.
+//! there is to say of one, and [`verify`] whether a stored one is what was added.
 
 pub(crate) mod copy;
 pub(crate) mod download;
@@ -27,6 +27,7 @@ mod retry;
 pub(crate) mod source;
 mod space;
 pub(crate) mod store;
+pub(crate) mod verify;
 
 use crate::failure::Failure;
 use format::Format;
