@@ -4,6 +4,8 @@ mod support;
 
 use llm_wasi_host::testing::TinyModel;
 use std::fs;
+use std::process::Command;
+use support::server::Server;
 use support::{Folder, PAGE, other, parts, sha256, snapshot, text, tiny};
 
 /// Talks to a model: `chat MODEL PROMPT`, with the options in its environment.
@@ -102,6 +104,123 @@ fn what_is_stored_is_the_file() {
     assert!(
         told.contains("a model called `tiny` is stored already"),
         "{told}"
+    );
+}
+
+#[test]
+fn a_digest_is_asked_of_what_is_stored() {
+    let folder = Folder::new();
+    folder.write("tiny.gguf", tiny());
+    folder.succeed(&["model", "add", "tiny.gguf"]);
+    let digest = sha256(&folder, "tiny.gguf");
+    let mut rotten = tiny();
+    *rotten.last_mut().expect("a byte") ^= 1;
+    folder.write("models/tiny/tiny.gguf", rotten);
+    let told = folder.fail(&["model", "add", "tiny.gguf", "--sha256", &digest]);
+    assert!(
+        told.contains(
+            "the stored model `tiny` cannot be used: its file tiny.gguf should have the sha256"
+        ),
+        "{told}"
+    );
+    assert!(told.contains("llm-wasi model remove tiny"), "{told}");
+}
+
+#[test]
+fn what_is_there_is_found_in_a_store_that_cannot_be_changed() {
+    let folder = Folder::new();
+    folder.write("tiny.gguf", tiny());
+    folder.succeed(&["model", "add", "tiny.gguf"]);
+    // Nobody can make a lock there.
+    fs::remove_dir_all(folder.path("models/.locks")).expect("removed");
+    folder.write("models/.locks", "");
+    let (_, told) = folder.succeed(&["model", "add", "tiny.gguf"]);
+    assert!(told.starts_with("there already: tiny"), "{told}");
+    let told = folder.fail(&["model", "add", "tiny.gguf", "--name", "other"]);
+    assert!(told.contains("cannot make models/.locks"), "{told}");
+}
+
+#[test]
+fn what_an_interrupted_removal_left_is_deleted_by_the_next_change() {
+    let folder = Folder::new();
+    folder.write("tiny.gguf", tiny());
+    for name in ["a", "b"] {
+        folder.succeed(&["model", "add", "tiny.gguf", "--name", name]);
+    }
+    let interrupt = |name| {
+        let removed = format!("models/.removed-{name}");
+        fs::rename(
+            folder.path(&format!("models/{name}")),
+            folder.path(&removed),
+        )
+        .expect("moved");
+    };
+    interrupt("a");
+    folder.succeed(&["model", "list"]);
+    assert!(folder.path("models/.removed-a").exists());
+    folder.succeed(&["model", "remove", "b"]);
+    assert_eq!(folder.stored(), [""; 0]);
+
+    folder.succeed(&["model", "add", "tiny.gguf", "--name", "a"]);
+    interrupt("a");
+    folder.succeed(&["model", "add", "tiny.gguf", "--name", "a"]);
+    assert_eq!(folder.stored(), ["a", "a/a.gguf", "a/manifest.json"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn what_links_lead_to_is_not_the_stores() {
+    use std::os::unix::fs::symlink;
+    let folder = Folder::new();
+    folder.write("tiny.gguf", tiny());
+    folder.write("mine/file", "precious");
+    let link = |to: &str, at: &str| {
+        let at = folder.path(at);
+        fs::create_dir_all(at.parent().expect("a parent")).expect("a folder");
+        symlink(folder.path(to), at).expect("a link");
+    };
+    let add = |name| ["model", "add", "tiny.gguf", "--name", name];
+
+    link("mine", "models/.part/stage");
+    let told = folder.fail(&add("stage"));
+    assert!(told.contains("cannot clean models/.part/stage"), "{told}");
+
+    link("mine/file", "models/.locks/lock");
+    let told = folder.fail(&add("lock"));
+    assert!(told.contains("cannot lock models/.locks/lock"), "{told}");
+
+    for extension in ["part", "json", "copy"] {
+        link(
+            "mine/file",
+            &format!("models/.part/files/files.gguf.{extension}"),
+        );
+    }
+    link("mine", "models/.part/files/folder");
+    let server = Server::new(&[("/tiny.gguf", &tiny())]);
+    folder.succeed(&["model", "add", &server.url("/tiny.gguf"), "--name", "files"]);
+    assert_eq!(folder.read("models/files/files.gguf"), tiny());
+
+    link("mine", "models/.removed-files");
+    folder.succeed(&["model", "remove", "files"]);
+    assert_eq!(folder.tree("mine"), ["file"]);
+    assert_eq!(folder.read("mine/file"), b"precious");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_no_manifest() {
+    let folder = Folder::new();
+    folder.write("tiny.gguf", tiny());
+    folder.succeed(&["model", "add", "tiny.gguf"]);
+    let manifest = folder.path("models/tiny/manifest.json");
+    fs::remove_file(&manifest).expect("removed");
+    let made = Command::new("mkfifo").arg(&manifest).status();
+    assert!(made.expect("mkfifo starts").success());
+    // Else it would wait for somebody who writes.
+    let (listed, _) = folder.succeed(&["model", "list"]);
+    assert!(
+        listed.contains("problem: its manifest.json is no file"),
+        "{listed}"
     );
 }
 

@@ -76,12 +76,11 @@ impl Source {
         let name: Name = name
             .parse()
             .map_err(|error| Failure::new(format!("the name of a model in a bundle: {error}")))?;
-        let first = files[0].display().to_string();
         let format = match encoding {
             Encoding::Ggml => Format::Gguf,
             Encoding::Onnx => Format::Onnx,
             Encoding::OpenVino => Format::OpenVino,
-            _ => Format::of_name(&first),
+            _ => Format::of_name(&files[0].to_string_lossy()),
         };
         let names = format.file_names(&name, files.len());
         if names.len() != files.len() {
@@ -91,7 +90,7 @@ impl Source {
                     .next_step("give each model in a --model of its own"),
             );
         }
-        format.check(&files).map_err(|wrong| wrong.of(&first))?;
+        format.check(&files)?;
         let mut described = Vec::new();
         for (path, name) in files.iter().zip(names) {
             described.push(ModelFile {

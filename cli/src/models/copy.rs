@@ -3,6 +3,7 @@
 use crate::failure::Failure;
 use crate::models::fetched::{Fetched, cannot};
 use crate::models::meter::Meter;
+use crate::models::space;
 use llm_wasi_bundle::{PIECE, Sum};
 use std::fs::File;
 use std::io::{Read, Write};
@@ -10,6 +11,7 @@ use std::path::Path;
 
 pub(crate) fn copy(from: &Path, to: &Path, meter: &mut Meter) -> Result<Fetched, Failure> {
     let (mut source, size) = open(from)?;
+    space::check(to, size)?;
     let write_failed = |error| cannot("write", to, &error);
     let mut target = File::create(to).map_err(write_failed)?;
     meter.start(0, Some(size));

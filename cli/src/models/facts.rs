@@ -51,10 +51,7 @@ impl Facts {
         let gguf = match located.format {
             Format::Gguf => Some(gguf(&located.files, context)?),
             format => {
-                let first = located.files[0].display();
-                format
-                    .check(&located.files)
-                    .map_err(|wrong| wrong.of(&first))?;
+                format.check(&located.files)?;
                 None
             }
         };

@@ -87,22 +87,36 @@ impl Format {
         })
     }
 
-    /// Checks whole files; those of a GGUF model give the header of the first.
-    pub(crate) fn check(self, files: &[PathBuf]) -> Result<Option<Gguf>, Wrong> {
-        let mut first = None;
+    /// Checks all files of a model.
+    pub(crate) fn check(self, files: &[PathBuf]) -> Result<(), Failure> {
         for (index, file) in files.iter().enumerate() {
-            let start = start_of(file).map_err(|error| Wrong::new(&error))?;
-            self.check_start(index, &start)?;
-            if self == Format::Onnx {
-                onnx::check_whole(file).map_err(|error| Wrong::new(&error))?;
-            }
-            if self == Format::Gguf {
-                let header = Gguf::open(file).map_err(|error| Wrong::new(&error))?;
-                check_part(&header, index, files.len())?;
-                first.get_or_insert(header);
-            }
+            self.check_file(file, index, files.len())
+                .map_err(|wrong| wrong.of(&file.display()))?;
         }
-        Ok(first)
+        Ok(())
+    }
+
+    /// Checks a whole file, number `index` of a model's `count`; one of GGUF gives its header.
+    pub(crate) fn check_file(
+        self,
+        file: &Path,
+        index: usize,
+        count: usize,
+    ) -> Result<Option<Gguf>, Wrong> {
+        let start = start_of(file).map_err(|error| Wrong::new(&error))?;
+        self.check_start(index, &start)?;
+        match self {
+            Format::Gguf => {
+                let header = Gguf::open(file).map_err(|error| Wrong::new(&error))?;
+                check_part(&header, index, count)?;
+                Ok(Some(header))
+            }
+            Format::Onnx => {
+                onnx::check_whole(file).map_err(|error| Wrong::new(&error))?;
+                Ok(None)
+            }
+            Format::OpenVino => Ok(None),
+        }
     }
 }
 
@@ -146,7 +160,7 @@ fn check_part(header: &Gguf, index: usize, count: usize) -> Result<(), Wrong> {
 }
 
 /// A file's first bytes.
-pub(crate) fn start_of(path: &Path) -> std::io::Result<Vec<u8>> {
+fn start_of(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut start = Vec::new();
     File::open(path)?
         .take(START as u64)

@@ -1,7 +1,10 @@
 //! Requests to servers, and what their answers mean to people.
 
 use crate::failure::Failure;
+use crate::models::redirect;
+use crate::models::retry::{self, End, span};
 use crate::models::source::Source;
+use crate::text::plain;
 use serde::{Deserialize, Serialize};
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -13,6 +16,10 @@ use url::Url;
 /// How long to wait for a connection, and then for each further sign of life.
 const CONNECT: Duration = Duration::from_secs(30);
 const SILENCE: Duration = Duration::from_secs(60);
+/// How often a server may lead elsewhere.
+const REDIRECTS: usize = 10;
+/// The encoding of a file that is sent as it is.
+const IDENTITY: &str = "identity";
 
 /// By what a server tells versions of a file apart.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,7 +74,8 @@ impl Http {
             .https_only(url.scheme() == "https")
             .tls_config(tls)
             .user_agent(concat!("llm-wasi/", env!("CARGO_PKG_VERSION")))
-            .accept_encoding("identity")
+            .accept_encoding(IDENTITY)
+            .max_redirects(0)
             .timeout_connect(Some(CONNECT))
             .timeout_recv_response(Some(SILENCE))
             .timeout_per_read(Some(SILENCE))
@@ -80,34 +88,59 @@ impl Http {
         &self,
         url: &Url,
         rest: Option<(u64, &Validator)>,
-    ) -> Result<Response<Body>, Failure> {
-        let mut request = self.0.get(url.as_str());
-        if let Some((from, validator)) = rest {
-            request = request
-                .header(header::RANGE, format!("bytes={from}-"))
-                .header(header::IF_RANGE, validator.value());
+    ) -> Result<Response<Body>, End> {
+        match rest {
+            Some((from, validator)) => self.ask(
+                url,
+                &[
+                    (header::RANGE, &format!("bytes={from}-")),
+                    (header::IF_RANGE, validator.value()),
+                ],
+            ),
+            None => self.ask(url, &[]),
         }
-        request.call().map_err(|error| unreachable(url, &error))
     }
 
     /// Whether the server's file is still the one of this validator.
-    pub(crate) fn is_unchanged(&self, url: &Url, validator: &Validator) -> Result<bool, Failure> {
-        let response = self
-            .0
-            .get(url.as_str())
-            .header(validator.unless(), validator.value())
-            .call()
-            .map_err(|error| unreachable(url, &error))?;
+    pub(crate) fn is_unchanged(&self, url: &Url, validator: &Validator) -> Result<bool, End> {
+        let response = self.ask(url, &[(validator.unless(), validator.value())])?;
         match response.status() {
             StatusCode::NOT_MODIFIED => Ok(true),
             // Not every server knows the condition.
             StatusCode::OK => Ok(Validator::of(&response).as_ref() == Some(validator)),
-            status => Err(refused(url, status)),
+            _ => Err(refused(url, &response)),
         }
+    }
+
+    fn ask(
+        &self,
+        url: &Url,
+        headers: &[(header::HeaderName, &str)],
+    ) -> Result<Response<Body>, End> {
+        let mut at = url.clone();
+        for _ in 0..=REDIRECTS {
+            let mut request = self.0.get(at.as_str());
+            for (name, value) in headers {
+                request = request.header(name, *value);
+            }
+            let response = request.call().map_err(|error| unreachable(url, &error))?;
+            match redirect::target(&at, &response).map_err(End::Lasting)? {
+                Some(next) => at = next,
+                None => return Ok(response),
+            }
+        }
+        Err(End::Lasting(
+            Failure::new(format!(
+                "{} cannot be fetched: too many redirects",
+                shown(url)
+            ))
+            .expected(format!("at most {REDIRECTS}"))
+            .next_step("check the URL: it may lead in a circle"),
+        ))
     }
 }
 
-fn unreachable(url: &Url, error: &ureq::Error) -> Failure {
+fn unreachable(url: &Url, error: &ureq::Error) -> End {
     let next_step = match error {
         ureq::Error::Timeout(_) => "try again later",
         ureq::Error::RequireHttpsOnly(_) => {
@@ -121,25 +154,66 @@ fn unreachable(url: &Url, error: &ureq::Error) -> Failure {
         }
         _ => "check the URL and the connection; HTTPS_PROXY and NO_PROXY are heeded",
     };
-    Failure::new(format!("{} cannot be fetched", shown(url)))
+    let failure = Failure::new(format!("{} cannot be fetched", shown(url)))
         .cause(error)
-        .next_step(next_step)
+        .next_step(next_step);
+    let passing = match error {
+        ureq::Error::Io(error) => error.kind() != ErrorKind::InvalidData,
+        ureq::Error::Timeout(_)
+        | ureq::Error::HostNotFound
+        | ureq::Error::ConnectionFailed
+        | ureq::Error::ConnectProxyFailed(_)
+        | ureq::Error::Protocol(_) => true,
+        _ => false,
+    };
+    match passing {
+        true => End::Unreachable(failure),
+        false => End::Lasting(failure),
+    }
 }
 
 /// What to do about a status that is not the file.
-pub(crate) fn refused(url: &Url, status: StatusCode) -> Failure {
-    let next_step = match status.as_u16() {
+pub(crate) fn refused(url: &Url, response: &Response<Body>) -> End {
+    let status = response.status();
+    let failure = Failure::new(format!("{} cannot be fetched: {status}", shown(url)))
+        .expected("200 OK with the file");
+    if matches!(status.as_u16(), 408 | 429 | 500..) {
+        let after = retry::after(response);
+        return End::Passing {
+            failure: failure.next_step(match after {
+                Some(after) => format!("try again in {}, as the server asks", span(after)),
+                None => "try again later".to_string(),
+            }),
+            after,
+        };
+    }
+    End::Lasting(failure.next_step(match status.as_u16() {
         401 | 403 => {
             "the server wants to know who asks: fetch the file with its owner's tools, and add it by its \
              path"
         }
         404 | 410 => "check the URL: nothing is there",
-        408 | 429 | 500.. => "try again later; what has arrived is kept",
         _ => "check the URL",
-    };
-    Failure::new(format!("{} cannot be fetched: {status}", shown(url)))
-        .expected("200 OK with the file")
-        .next_step(next_step)
+    }))
+}
+
+/// Fails if a file is not sent as it is.
+pub(crate) fn check_encoding(url: &Url, response: &Response<Body>) -> Result<(), Failure> {
+    for encoding in response.headers().get_all(header::CONTENT_ENCODING) {
+        let encoding = String::from_utf8_lossy(encoding.as_bytes());
+        if !encoding.is_empty() && !encoding.eq_ignore_ascii_case(IDENTITY) {
+            return Err(Failure::new(format!(
+                "{} is sent with the content encoding `{}`",
+                shown(url),
+                plain(&encoding)
+            ))
+            .expected("the file as it is, which was asked for (`Accept-Encoding: identity`)")
+            .next_step(
+                "fetch the file with another tool that decodes it, and add it by its path",
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// A URL without its secrets.

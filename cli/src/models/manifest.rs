@@ -40,10 +40,15 @@ impl Manifest {
     /// Reads the manifest in a model's folder, and looks whether the files are there.
     pub(crate) fn read(folder: &Path, name: &Name) -> Result<Manifest, String> {
         let path = folder.join(FILE);
+        let unreadable = |error| format!("its {FILE} cannot be read: {error}");
+        // To open a pipe would wait for somebody who writes.
+        if !path.metadata().map_err(unreadable)?.is_file() {
+            return Err(format!("its {FILE} is no file"));
+        }
         let mut text = String::new();
         File::open(&path)
             .and_then(|file| file.take(LIMIT).read_to_string(&mut text))
-            .map_err(|error| format!("its {FILE} cannot be read: {error}"))?;
+            .map_err(unreadable)?;
         let manifest: Manifest = serde_json::from_str(&text)
             .map_err(|error| format!("its {FILE} is damaged: {error}"))?;
         if manifest.name != *name {

@@ -2,12 +2,13 @@
 //!
 //! 1. [`plan`]: a source (a path or a URL) says which files the model has and in which format it is.
 //! 2. [`copy`] and [`download`] bring each file into the store, beside the models that are there, and
-//!    compute its digest.
-//! 3. [`format`](mod@format) checks that they are a model; [`import`] is these steps together.
+//!    compute its digest. [`http`] asks servers, [`redirect`] says where they lead, and [`retry`] when they
+//!    are asked again; [`space`] is what the disk has left.
+//! 3. [`format`](mod@format) checks that each is a model's; [`import`] is these steps together.
 //! 4. [`store`] gives them their name in one step, with a [`manifest`] that says what they are.
 //!
 //! [`resolve`] is for commands that take a model: what is no file may be a name. [`facts`] is what
-//! there is to say of one.
+//! there is to say of one, and [`verify`] whether a stored one is what was added.
 
 pub(crate) mod copy;
 pub(crate) mod download;
@@ -21,8 +22,12 @@ pub(crate) mod meter;
 pub(crate) mod name;
 mod onnx;
 pub(crate) mod plan;
+mod redirect;
+mod retry;
 pub(crate) mod source;
+mod space;
 pub(crate) mod store;
+pub(crate) mod verify;
 
 use crate::failure::Failure;
 use format::Format;

@@ -75,7 +75,8 @@ impl FromStr for Source {
     }
 }
 
-fn is_http(scheme: &str) -> bool {
+/// Whether a URL of this scheme can be fetched.
+pub(crate) fn is_http(scheme: &str) -> bool {
     scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https")
 }
 

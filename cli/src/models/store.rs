@@ -3,7 +3,7 @@
 //! Each model is a folder that is called as the model is, with the files and a manifest. It is filled
 //! elsewhere (`.part/NAME`) and moved to its place when it is whole, so nobody ever sees half a model.
 //! Who changes a model holds its lock, an empty file in `.locks`; those stay, since a lock that is
-//! deleted no longer keeps anybody out.
+//! deleted no longer keeps anybody out. What is removed is `.removed-NAME` until all of it is deleted.
 
 use crate::failure::Failure;
 use crate::folder;
@@ -12,14 +12,15 @@ use crate::models::manifest::{self, Manifest};
 use crate::models::name::Name;
 use crate::text::note;
 use std::ffi::OsStr;
-use std::fs::{File, TryLockError};
-use std::io::ErrorKind;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 
 /// The variable that names another folder.
 const VARIABLE: &str = "LLM_WASI_MODELS";
 const PART: &str = ".part";
 const LOCKS: &str = ".locks";
+const REMOVED: &str = ".removed-";
 
 /// The folder with the models; it need not be there yet.
 pub(crate) struct Store {
@@ -97,6 +98,8 @@ impl Store {
     fn entry(&self, name: Name) -> Result<Entry, Failure> {
         let state = if is_there(&self.model(&name))? {
             Manifest::read(&self.model(&name), &name)
+        } else if self.is_locked(&name) {
+            Err("it is being added just now".to_string())
         } else {
             Err("it is unfinished: add it again to go on".to_string())
         };
@@ -119,7 +122,7 @@ impl Store {
         make(&folder)?;
         let path = folder.join(name.as_str());
         let failed = |error| cannot("lock", &path, &error);
-        let file = File::create(&path).map_err(failed)?;
+        let file = open_lock(&path, true).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -131,7 +134,48 @@ impl Store {
             }
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
-        Ok(Lock(file))
+        let lock = Lock(file);
+        self.delete_removed(name);
+        Ok(lock)
+    }
+
+    /// The lock of a model that was changed before, unless somebody else has it.
+    fn try_lock(&self, name: &Name) -> Option<Lock> {
+        let file = open_lock(&self.folder.join(LOCKS).join(name.as_str()), false).ok()?;
+        file.try_lock().ok()?;
+        Some(Lock(file))
+    }
+
+    /// Whether somebody else changes the model just now.
+    fn is_locked(&self, name: &Name) -> bool {
+        // A lock that cannot be opened is nobody's whose files can be seen.
+        open_lock(&self.folder.join(LOCKS).join(name.as_str()), false)
+            .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+
+    /// Deletes what was removed by processes that ended meanwhile; the lock of `own` is held.
+    fn delete_removed(&self, own: &Name) {
+        let Ok(entries) = std::fs::read_dir(&self.folder) else {
+            return;
+        };
+        for entry in entries.flatten() {
+            let file = entry.file_name();
+            let name = file.to_str().and_then(|file| file.strip_prefix(REMOVED));
+            let Some(name) = name.and_then(|name| name.parse::<Name>().ok()) else {
+                continue;
+            };
+            let lock = match name == *own {
+                true => None,
+                false => match self.try_lock(&name) {
+                    Some(lock) => Some(lock),
+                    None => continue,
+                },
+            };
+            if let Err(error) = delete(&entry.path()) {
+                tracing::warn!("{} cannot be deleted: {error}", entry.path().display());
+            }
+            drop(lock);
+        }
     }
 
     /// The folder in which a model is put together, with nothing in it but the files for which `keep`
@@ -144,9 +188,13 @@ impl Store {
         let stage = self.stage_of(name);
         make(&stage)?;
         let clean = || {
+            // What is behind a link is not the store's.
+            if !stage.symlink_metadata()?.is_dir() {
+                return Err(Error::new(ErrorKind::NotADirectory, "it is a link"));
+            }
             for entry in std::fs::read_dir(&stage)? {
                 let entry = entry?;
-                if !keep(&entry.file_name()) {
+                if !entry.file_type()?.is_file() || !keep(&entry.file_name()) {
                     delete(&entry.path())?;
                 }
             }
@@ -182,25 +230,18 @@ impl Store {
     /// Removes a model, or what there is of it. Says whether there was anything.
     pub(crate) fn remove(&self, name: &Name) -> Result<bool, Failure> {
         let _lock = self.lock(name)?;
-        let (model, stage) = (self.model(name), self.stage_of(name));
+        // Half a model is never seen: it is moved away first, then deleted file by file.
+        let removed = self.folder.join(format!("{REMOVED}{name}"));
         let mut found = false;
-        for path in [&model, &stage] {
-            if is_there(path)? {
+        for path in [self.model(name), self.stage_of(name)] {
+            if is_there(&path)? {
                 found = true;
-                self.throw_away(path)
-                    .map_err(|error| cannot("remove", path, &error))?;
+                std::fs::rename(&path, &removed)
+                    .and_then(|()| delete(&removed))
+                    .map_err(|error| cannot("remove", &path, &error))?;
             }
         }
         Ok(found)
-    }
-
-    /// Moves away first what is deleted file by file then: half a model is never seen.
-    fn throw_away(&self, path: &Path) -> std::io::Result<()> {
-        let bin = tempfile::Builder::new()
-            .prefix(".removed-")
-            .tempdir_in(&self.folder)?;
-        std::fs::rename(path, bin.path().join("model"))?;
-        bin.close()
     }
 
     fn model(&self, name: &Name) -> PathBuf {
@@ -216,13 +257,16 @@ impl Entry {
     /// The manifest of a model that is to be used.
     pub(crate) fn manifest(self) -> Result<Manifest, Failure> {
         let Entry { name, state } = self;
-        state.map_err(|problem| {
-            Failure::new(format!(
-                "the stored model `{name}` cannot be used: {problem}"
-            ))
-            .next_step(format!("`llm-wasi model remove {name}`, then add it again"))
-        })
+        state.map_err(|problem| unusable(&name, &problem))
     }
+}
+
+/// The failure of a model that is damaged.
+pub(crate) fn unusable(name: &Name, problem: &str) -> Failure {
+    Failure::new(format!(
+        "the stored model `{name}` cannot be used: {problem}"
+    ))
+    .next_step(format!("`llm-wasi model remove {name}`, then add it again"))
 }
 
 /// The failure of a name that no model has, with the names that could be meant.
@@ -281,10 +325,28 @@ fn make(folder: &Path) -> Result<(), Failure> {
     std::fs::create_dir_all(folder).map_err(|error| cannot("make", folder, &error))
 }
 
+/// Deletes a file or a folder; of a link the link.
 fn delete(path: &Path) -> std::io::Result<()> {
-    if path.is_dir() {
+    if path.symlink_metadata()?.is_dir() {
         std::fs::remove_dir_all(path)
     } else {
         std::fs::remove_file(path)
     }
+}
+
+/// The file of a lock, in which nothing is changed. It is never a link: what that leads to is not the
+/// store's, and not the same for everybody.
+fn open_lock(path: &Path, create: bool) -> std::io::Result<File> {
+    match path.symlink_metadata() {
+        Ok(found) if !found.is_file() => {
+            return Err(Error::new(ErrorKind::InvalidInput, "it is no plain file"));
+        }
+        _ => {}
+    }
+    OpenOptions::new()
+        .read(true)
+        .write(create)
+        .create(create)
+        .truncate(false)
+        .open(path)
 }

@@ -33,12 +33,24 @@ pub(crate) struct Behaviour {
     pub(crate) tells_length: bool,
     /// Ends this many answers early, after so many bytes of the file.
     pub(crate) cut: Option<(usize, usize)>,
-    /// Whether it says nothing after such an answer.
-    pub(crate) falls_silent: bool,
-    /// Takes connections and says nothing.
-    pub(crate) silent: bool,
-    /// Answers everything with this status.
-    pub(crate) status: Option<&'static str>,
+    /// After the last of them, so many answers have this status.
+    pub(crate) status_after_cut: Option<(usize, &'static str)>,
+    /// After the last of them, it takes so many connections and says nothing.
+    pub(crate) silent_after_cut: usize,
+    /// Takes so many connections and says nothing.
+    pub(crate) silent: usize,
+    /// Answers so many times with this status.
+    pub(crate) status: Option<(usize, &'static str)>,
+    /// How long it asks to wait in these answers.
+    pub(crate) retry_after: Option<&'static str>,
+    /// Whether it says of a part which version of the file it is of.
+    pub(crate) tags_parts: bool,
+    /// What it says of the length of a file, instead of the truth.
+    pub(crate) claims: Option<u64>,
+    /// Adds so many bytes to each part of a file, after its end.
+    pub(crate) excess: usize,
+    /// How it says that files are encoded.
+    pub(crate) encoding: Option<&'static str>,
     /// Leads from one path to another URL.
     pub(crate) redirects: BTreeMap<String, String>,
     /// Waits before each of ten pieces of a file.
@@ -85,9 +97,15 @@ impl Server {
                 heeds_conditions: true,
                 tells_length: true,
                 cut: None,
-                falls_silent: false,
-                silent: false,
+                status_after_cut: None,
+                silent_after_cut: 0,
+                silent: 0,
                 status: None,
+                retry_after: None,
+                tags_parts: true,
+                claims: None,
+                excess: 0,
+                encoding: None,
                 redirects: BTreeMap::new(),
                 pace: Duration::ZERO,
             }),
@@ -112,6 +130,12 @@ impl Server {
         format!("http://{}{path}", self.address)
     }
 
+    /// The tag of a file.
+    pub(crate) fn tag(&self, path: &str) -> String {
+        let behaviour = self.behaviour();
+        tag(&behaviour.files[path])
+    }
+
     pub(crate) fn behaviour(&self) -> MutexGuard<'_, Behaviour> {
         self.shared.behaviour.lock().expect("no panic")
     }
@@ -132,7 +156,8 @@ impl Shared {
         }
         let answer = {
             let mut behaviour = self.behaviour.lock().expect("no panic");
-            if behaviour.silent {
+            if behaviour.silent > 0 {
+                behaviour.silent -= 1;
                 return Ok(());
             }
             behaviour.answer(&request)
@@ -171,8 +196,13 @@ impl Behaviour {
             None => target,
         };
         let path = path.split('?').next().unwrap_or_default();
-        if let Some(status) = self.status {
-            return self.plain(status, "");
+        if let Some((times, status)) = self.status {
+            self.status = (times > 1).then_some((times - 1, status));
+            let headers = match self.retry_after {
+                Some(after) => format!("Retry-After: {after}\r\n"),
+                None => String::new(),
+            };
+            return self.plain(status, &headers);
         }
         if let Some(location) = self.redirects.get(path) {
             return self.plain("302 Found", &format!("Location: {location}\r\n"));
@@ -197,7 +227,7 @@ impl Behaviour {
     }
 
     fn file(&mut self, request: &Request, content: Vec<u8>) -> Answer {
-        let (validator, headers) = self.validator(&content);
+        let (validator, mut headers) = self.validator(&content);
         let asks =
             |name| request.header(name).is_some() && request.header(name) == validator.as_deref();
         if asks("if-none-match") || asks("if-modified-since") {
@@ -220,24 +250,35 @@ impl Behaviour {
             .filter(|_| self.ranges && (asks("if-range") || !self.heeds_conditions));
         let whole = content.len();
         let (status, mut body) = match from {
-            Some(from) if from < whole => (
-                format!(
-                    "206 Partial Content\r\nContent-Range: bytes {from}-{}/{whole}",
-                    whole - 1
-                ),
-                content[from..].to_vec(),
-            ),
+            Some(from) if from < whole => {
+                if !self.tags_parts {
+                    headers.clear();
+                }
+                let mut rest = content[from..].to_vec();
+                rest.resize(rest.len() + self.excess, b'x');
+                let range = format!("Content-Range: bytes {from}-{}/{whole}", whole - 1);
+                (format!("206 Partial Content\r\n{range}"), rest)
+            }
             Some(_) => return self.plain("416 Range Not Satisfiable", ""),
             None => ("200 OK".to_string(), content),
         };
+        if let Some(encoding) = self.encoding {
+            headers.push_str(&format!("Content-Encoding: {encoding}\r\n"));
+        }
         let length = match self.tells_length {
-            true => format!("Content-Length: {}\r\n", body.len()),
+            true => format!(
+                "Content-Length: {}\r\n",
+                self.claims.unwrap_or(body.len() as u64)
+            ),
             false => String::new(),
         };
         if let Some((times, bytes)) = self.cut {
             body.truncate(bytes);
             self.cut = (times > 1).then_some((times - 1, bytes));
-            self.silent = self.falls_silent;
+            if self.cut.is_none() {
+                self.status = self.status_after_cut;
+                self.silent = self.silent_after_cut;
+            }
         }
         Answer {
             head: format!("HTTP/1.1 {status}\r\nConnection: close\r\n{length}{headers}\r\n"),
@@ -248,15 +289,10 @@ impl Behaviour {
     }
 
     fn validator(&self, content: &[u8]) -> (Option<String>, String) {
-        let sum = content.iter().fold(7_u64, |sum, byte| {
-            sum.wrapping_mul(31).wrapping_add(u64::from(*byte))
-        });
+        let tag = tag(content);
         match self.version {
-            Version::Tag => {
-                let tag = format!("\"{sum:x}\"");
-                (Some(tag.clone()), format!("ETag: {tag}\r\n"))
-            }
-            Version::WeakTag => (None, format!("ETag: W/\"{sum:x}\"\r\n")),
+            Version::Tag => (Some(tag.clone()), format!("ETag: {tag}\r\n")),
+            Version::WeakTag => (None, format!("ETag: W/{tag}\r\n")),
             Version::Date => {
                 let date = self.date.to_string();
                 (Some(date.clone()), format!("Last-Modified: {date}\r\n"))
@@ -264,6 +300,13 @@ impl Behaviour {
             Version::Nothing => (None, String::new()),
         }
     }
+}
+
+fn tag(content: &[u8]) -> String {
+    let sum = content.iter().fold(7_u64, |sum, byte| {
+        sum.wrapping_mul(31).wrapping_add(u64::from(*byte))
+    });
+    format!("\"{sum:x}\"")
 }
 
 fn read_request(reader: &mut impl BufRead) -> std::io::Result<Request> {

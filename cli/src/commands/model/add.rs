@@ -7,7 +7,8 @@ use crate::models::manifest::Manifest;
 use crate::models::name::Name;
 use crate::models::plan::Plan;
 use crate::models::source::Source;
-use crate::models::store::Store;
+use crate::models::store::{self, Store};
+use crate::models::verify::verify;
 use crate::text::{note, size};
 use clap::Args;
 use llm_wasi_bundle::Digest;
@@ -56,13 +57,13 @@ impl Opts {
             }
         }
         let store = Store::open()?;
+        // To find it there changes nothing, and can be done in a store that cannot be changed.
+        if is_there(&store, &plan, &self.digests)? {
+            return Ok(ExitCode::SUCCESS);
+        }
         let _lock = store.lock(&plan.name)?;
-        if let Some(entry) = store.find(&plan.name)? {
-            let manifest = entry.manifest()?;
-            if !is_same(&plan, &manifest, &self.digests)? {
-                return Err(taken(&plan, &manifest));
-            }
-            note("there already:", &describe(&manifest));
+        // Who held the lock may have added it.
+        if is_there(&store, &plan, &self.digests)? {
             return Ok(ExitCode::SUCCESS);
         }
         let manifest = import(&store, &plan, &self.digests)?;
@@ -70,6 +71,25 @@ impl Opts {
         note("added", &describe(&manifest));
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Whether the model is stored already, which is told then. Another one of its name is a failure.
+fn is_there(store: &Store, plan: &Plan, digests: &[Digest]) -> Result<bool, Failure> {
+    let Some(entry) = store.find(&plan.name)? else {
+        return Ok(false);
+    };
+    let manifest = entry.manifest()?;
+    if !is_same(plan, &manifest, digests)? {
+        return Err(taken(plan, &manifest));
+    }
+    // Who names a digest asks for these bytes, not for what was there once.
+    if !digests.is_empty()
+        && let Err(problem) = verify(store, &manifest)
+    {
+        return Err(store::unusable(&plan.name, &problem));
+    }
+    note("there already:", &describe(&manifest));
+    Ok(true)
 }
 
 fn check_count(plan: &Plan, digests: &[Digest]) -> Result<(), Failure> {

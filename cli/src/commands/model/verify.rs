@@ -2,13 +2,11 @@
 
 use crate::commands::inspect::json;
 use crate::failure::Failure;
-use crate::models::manifest::{Manifest, StoredFile};
-use crate::models::meter::Meter;
 use crate::models::name::Name;
 use crate::models::store::{Entry, Store};
+use crate::models::verify::verify;
 use crate::text::{note, plain, print, size, table};
 use clap::Args;
-use llm_wasi_bundle::of_file_with;
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
@@ -73,26 +71,6 @@ impl Opts {
             ),
         }
     }
-}
-
-/// The size of a model whose files are what they were.
-fn verify(store: &Store, manifest: &Manifest) -> Result<u64, String> {
-    let paths = store.files(manifest);
-    for (index, (path, file)) in paths.iter().zip(&manifest.files).enumerate() {
-        let mut meter = Meter::of_file(&manifest.name, index, paths.len());
-        let StoredFile {
-            name, size, sha256, ..
-        } = file;
-        meter.start(0, Some(*size));
-        let found = of_file_with(path, |bytes| meter.advance(bytes as u64))
-            .map_err(|error| format!("its file {name} cannot be read: {error}"))?;
-        if found != *sha256 {
-            return Err(format!(
-                "its file {name} should have the sha256 {sha256} and has {found}"
-            ));
-        }
-    }
-    Ok(manifest.size())
 }
 
 fn to_json((name, state): &Verified) -> Value {
