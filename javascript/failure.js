@@ -12,6 +12,9 @@ export class ComponentError extends Error {
 
   /** jco's output throws errors of a class of its own, one for each component. */
   static [Symbol.hasInstance](error) {
+    if (this !== ComponentError || Object.prototype.isPrototypeOf.call(this.prototype, error)) {
+      return Function.prototype[Symbol.hasInstance].call(this, error);
+    }
     return error instanceof Error && error.constructor.name === 'ComponentError' && 'payload' in error;
   }
 }
@@ -28,6 +31,7 @@ export class ExitError extends Error {
 /** A payload in words: a variant is `tag: value`, a record `field: value, field: value`. */
 function told(payload) {
   if (payload === null || typeof payload !== 'object') return String(payload);
+  if (ArrayBuffer.isView(payload)) return `${payload.byteLength} bytes`;
   if (Array.isArray(payload)) return payload.map(told).join(', ');
   if (typeof payload.tag === 'string') {
     return payload.val === undefined ? payload.tag : `${payload.tag}: ${told(payload.val)}`;

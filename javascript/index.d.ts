@@ -39,7 +39,7 @@ export function instantiate<Root = any>(file: string | URL, options?: Instantiat
  * iterable, which is disposed of when its iteration ends.
  *
  * Each function takes an `AbortSignal` as one more argument, the last one. Once aborted, the call is rejected with the signal's
- * reason, and what it computes ends; so does what a resource computes that the call has given.
+ * reason, and what it computes ends; so does a stream (a resource with a method `next`) that the call has given.
  *
  * Give the interface `Root` of the component's typings as type.
  */

@@ -25,8 +25,8 @@ export function known(options, names) {
   if (options === null || typeof options !== 'object') {
     throw new TypeError(`expected an object with options, found ${shown(options)}`);
   }
-  for (const name of Object.keys(options)) {
-    if (!names.includes(name)) {
+  for (const [name, value] of Object.entries(options)) {
+    if (value !== undefined && !names.includes(name)) {
       throw new TypeError(`expected the options ${names.join(' and ')}, found ${name}`);
     }
   }

@@ -1,15 +1,19 @@
 // Calls that travel to worker.js, and answers that travel back.
 
-import { MessageChannel, Worker } from 'node:worker_threads';
+import { MessageChannel, Worker, isMainThread } from 'node:worker_threads';
 import { Monitor } from './addon.js';
 import { ComponentError, ExitError } from './failure.js';
+import { Signals } from './signals.js';
 
-/** The property with a resource's number, and with the signal that ends it and its listener. */
+/** The property with what is known of a resource: its number, whether it is a stream, and the signal that ends it. */
 export const held = Symbol('held');
 
-// What computes does not hear that the process ends, and would hold it up.
+// What computes does not hear that the thread or the process ends, and would hold it up.
 const computing = new Set();
-process.on('exit', () => computing.forEach((monitor) => monitor.end()));
+process.on('exit', () => {
+  if (isMainThread) Monitor.endAll();
+  else computing.forEach((monitor) => monitor.end());
+});
 
 export class Thread {
   /** The class of each resource, by its path. */
@@ -20,6 +24,7 @@ export class Thread {
   /** For what does not wait until the calls before it have returned. */
   #aside;
   #monitor = new Monitor();
+  #signals = new Signals();
   #pending = new Map();
   #last = 0;
   #error;
@@ -35,7 +40,7 @@ export class Thread {
     this.#worker = new Worker(new URL('worker.js', import.meta.url), {
       workerData: { url: url.href, preload, monitor: this.#monitor.number, aside: port2 },
       transferList: [port2],
-      execArgv: withoutInputType(process.execArgv),
+      ...(saysInputType(process.execArgv) && { execArgv: [] }),
     });
     this.#worker.on('message', (message) => this.#answer(message));
     this.#worker.on('messageerror', (error) => this.#failFirst(error));
@@ -47,30 +52,34 @@ export class Thread {
 
   /**
    * Calls a function of the interface, class or resource that `target` is. A last argument that is an `AbortSignal` is
-   * not the component's: it ends the call, or the resource that the call gives.
+   * not the component's: it ends the call, or the stream that the call gives.
    */
   call(target, name, args, resource) {
     const signal = args.at(-1) instanceof AbortSignal ? args.at(-1) : undefined;
-    const aborted = signal?.aborted ? signal : resource?.[held].signal;
-    if (aborted?.aborted) return Promise.reject(aborted.reason);
+    const aborted = [signal, resource?.[held].signal].find((signal) => signal?.aborted);
+    if (aborted) return Promise.reject(aborted.reason);
     if (this.#ended) return Promise.reject(this.#ended);
-    const call = { id: ++this.#last, target, name, signal };
+    // A stream that is cancelled does not wait for the calls before.
+    const overtakes = name === 'cancel' && resource?.[held].isStream === true;
+    const call = { id: ++this.#last, target, signal, overtakes };
     // The frames of who calls, for the errors that come from the other thread.
     Error.captureStackTrace(call, this.call);
     try {
       const sent = args.slice(0, signal ? -1 : undefined).map((arg, index) => this.#numbered(arg, name, index));
       const message = { id: call.id, target, name, args: sent };
-      if (name === 'cancel' && typeof target === 'number') this.#overtake(message);
-      else this.#worker.postMessage(message);
+      (overtakes ? this.#aside : this.#worker).postMessage(message);
     } catch (error) {
       return Promise.reject(error);
     }
+    if (overtakes) this.#callsOf(target).forEach(({ id }) => this.#monitor.interrupt(id));
     return this.#expect(call);
   }
 
   release(resource) {
     this.#unreachable.unregister(resource);
-    this.#interrupt(resource[held].number);
+    const { number, isStream } = resource[held];
+    // Others may be in the midst of what somebody waits for.
+    if (isStream) this.#callsOf(number).forEach((call) => this.#leave(call));
     this.#drop(resource[held]);
   }
 
@@ -93,17 +102,15 @@ export class Thread {
     return { resource: arg[held].number };
   }
 
-  /** Sends a `cancel`: what the resource computes ends, and it comes before other calls that wait. */
-  #overtake(message) {
-    this.#aside.postMessage(message);
-    this.#interrupt(message.target);
+  /** The calls of a resource that are not answered. */
+  #callsOf(resource) {
+    return [...this.#pending.values()].filter(({ target }) => target === resource);
   }
 
-  /** Ends the call of this resource that is being computed, if there is one. */
-  #interrupt(resource) {
-    for (const { id, target } of this.#pending.values()) {
-      if (target === resource) this.#monitor.interrupt(id);
-    }
+  /** Ends a call: it may wait for others, or be the one that computes. */
+  #leave({ id, overtakes }) {
+    if (!overtakes && !this.#ended) this.#aside.postMessage({ skip: id });
+    this.#monitor.interrupt(id);
   }
 
   #expect(call) {
@@ -114,11 +121,9 @@ export class Thread {
       this.#pending.set(call.id, call);
       call.abort = () => {
         reject(call.signal.reason);
-        // It may wait for others, or be the one that computes.
-        this.#aside.postMessage({ skip: call.id });
-        this.#monitor.interrupt(call.id);
+        this.#leave(call);
       };
-      call.signal?.addEventListener('abort', call.abort, { once: true });
+      this.#signals.add(call.signal, call.abort);
     });
   }
 
@@ -132,26 +137,38 @@ export class Thread {
   }
 
   #give(call, number, path) {
-    const { signal } = call;
-    if (signal?.aborted) {
+    if (call.signal?.aborted) {
       this.#drop({ number });
       return;
     }
-    const resource = Object.create(this.classes.get(path).prototype);
-    // The signal may live longer than the resource, and must not keep it.
-    const weak = new WeakRef(resource);
-    const abort = () => weak.deref() && this.release(weak.deref());
-    signal?.addEventListener('abort', abort, { once: true });
-    resource[held] = { number, signal, abort };
-    this.#unreachable.register(resource, resource[held], resource);
+    const { prototype } = this.classes.get(path);
+    const resource = Object.create(prototype);
+    const known = { number, isStream: 'next' in prototype };
+    if (known.isStream && call.signal) {
+      // The signal may live longer than the resource, and must not keep it.
+      const weak = new WeakRef(resource);
+      known.signal = call.signal;
+      known.abort = () => {
+        const resource = weak.deref();
+        if (resource === undefined) return;
+        this.#callsOf(number).forEach(({ reject }) => reject(known.signal.reason));
+        this.release(resource);
+      };
+      this.#signals.add(known.signal, known.abort);
+    }
+    resource[held] = known;
+    this.#unreachable.register(resource, known, resource);
     call.fulfil(resource);
   }
 
   #failed({ error, exit, payload, message }, call) {
     const failed =
       error ?? (exit === undefined ? new ComponentError(payload, message) : new ExitError(exit));
-    const frames = call.stack?.replace(/^.*\n?/, '');
-    if (frames) failed.stack = `${error ? failed.stack : `${failed.name}: ${failed.message}`}\n${frames}`;
+    // Programs may have stacks of another kind.
+    const frames = typeof call.stack === 'string' ? call.stack.replace(/^.*\n?/, '') : '';
+    if (frames && typeof failed.stack === 'string') {
+      failed.stack = `${error ? failed.stack : `${failed.name}: ${failed.message}`}\n${frames}`;
+    }
     return failed;
   }
 
@@ -165,12 +182,12 @@ export class Thread {
 
   #settled(call) {
     this.#pending.delete(call.id);
-    call.signal?.removeEventListener('abort', call.abort);
+    this.#signals.delete(call.signal, call.abort);
     if (this.#pending.size === 0 && !this.#closing) this.#worker.unref();
   }
 
   #drop({ number, signal, abort }) {
-    signal?.removeEventListener('abort', abort);
+    this.#signals.delete(signal, abort);
     if (!this.#ended) this.#worker.postMessage({ drop: number });
   }
 
@@ -179,15 +196,13 @@ export class Thread {
     computing.delete(this.#monitor);
     this.#monitor.end();
     this.#aside.close();
+    this.#signals.clear();
     for (const { reject } of this.#pending.values()) reject(this.#ended);
     this.#pending.clear();
   }
 }
 
-/** Flags of Node.js that a thread may have too: it has a file, and no text of an unknown type. */
-function withoutInputType(flags) {
-  return flags.filter(
-    (flag, index) =>
-      !flag.startsWith('--input-type') && !(flags[index - 1] === '--input-type'),
-  );
+/** Threads do not take the flag `--input-type`, and otherwise have those of the process. */
+function saysInputType(flags) {
+  return flags.some((flag) => flag.startsWith('--input-type'));
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // Transpiles a component for `instantiate` and `open`: llm-wasi-transpile COMPONENT [FOLDER]
 
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 
@@ -9,6 +9,10 @@ const [component, folder = component && basename(component, '.wasm')] = process.
 if (component === undefined || process.argv.length > 4) {
   console.error('usage: llm-wasi-transpile COMPONENT [FOLDER]');
   process.exit(2);
+}
+if (existsSync(folder) && !statSync(folder).isDirectory()) {
+  console.error(`error: expected a folder to write to, found a file: ${folder}: name another one as the second argument`);
+  process.exit(1);
 }
 let transpiler;
 try {
@@ -31,3 +35,6 @@ await transpiler.writeFiles(files, { baseDir: folder });
 // The output is of ES modules, also in a project that is not.
 const manifest = join(folder, 'package.json');
 if (!existsSync(manifest)) await writeFile(manifest, '{ "type": "module" }\n');
+else if (JSON.parse(await readFile(manifest, 'utf8')).type !== 'module') {
+  console.error(`warning: ${manifest} does not say "type": "module", and what was written are ES modules`);
+}

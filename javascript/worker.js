@@ -71,7 +71,7 @@ function call({ id, target, name, args }) {
   try {
     value = enter(() => receiver[name](...values));
   } finally {
-    monitor.done();
+    monitor.done(id);
   }
   const path = paths.get(value?.constructor);
   if (path !== undefined) {
@@ -140,7 +140,11 @@ parentPort.on('message', (message) => {
     return;
   }
   latest = message.id;
-  if (skipped.delete(message.id)) send({ id: message.id, failure: { error: new Error('the call was left') } });
-  else answer(message);
+  if (skipped.delete(message.id)) {
+    monitor.done(message.id);
+    send({ id: message.id, failure: { error: new Error('the call was left') } });
+  } else {
+    answer(message);
+  }
 });
 parentPort.postMessage({ id: 0, value: interfaces });

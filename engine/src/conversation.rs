@@ -170,8 +170,11 @@ impl Turn {
         });
         conversation.tokens.clear();
         conversation.text.clear();
+        // A worker that has ended meanwhile gives none.
+        let all = generated.tokens + usize::from(generated.ended);
         if let Ok(mut written) = written
             && !self.tokens.is_empty()
+            && written.len() == all
         {
             if generated.ended {
                 // The token that ended the text: the next prompt has its text again.

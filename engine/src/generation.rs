@@ -53,7 +53,9 @@ pub(crate) struct Generated {
     pub(crate) calls: Vec<ToolCall>,
     /// The bytes of all tokens.
     pub(crate) bytes: Vec<u8>,
-    /// Whether the last of the context's tokens has no bytes: it ended the text.
+    /// How many tokens these are of.
+    pub(crate) tokens: usize,
+    /// Whether the context has one more, without bytes: it ended the text.
     pub(crate) ended: bool,
 }
 
@@ -270,6 +272,7 @@ impl Generation {
             });
         }
         self.generated.bytes.extend_from_slice(bytes);
+        self.generated.tokens += 1;
         if self.end_token.as_deref() != Some(bytes) {
             let text = self.text.push(bytes).to_owned();
             self.parse(&text);
@@ -350,7 +353,8 @@ impl Generation {
             },
         }));
         self.done = true;
-        self.close(true);
+        // What was cancelled before its first token was not said.
+        self.close(self.tokens > 0 || reason != FinishReason::Cancelled);
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 // The engine on a thread of its own.
 
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import { ComponentError, instantiate, open } from '../../javascript/index.js';
@@ -125,6 +126,61 @@ test('a cancelled prompt is left, and so is one whose signal is aborted', async 
   assert.equal(finish.usage.generatedTokens, 3);
 });
 
+test('what waits of a stream that is disposed of, or aborted, is not computed', async (t) => {
+  const { models, generation } = await opened(t, slow);
+  const model = await models.Model.open('default', {});
+  const controller = new AbortController();
+  const disposed = await generation.streamCompletion(model, long, {});
+  const aborted = await generation.streamCompletion(model, long, {}, controller.signal);
+  const first = generation.complete(model, 'Once', { limits: { maxTokens: 20 } });
+  const waiting = Promise.allSettled([disposed.next(), aborted.next()]);
+  disposed[Symbol.dispose]();
+  controller.abort();
+  const reasons = (await waiting).map(({ reason }) => String(reason));
+  assert.deepEqual(reasons, ['Error: the call was left', 'AbortError: This operation was aborted']);
+  assert.equal((await first).finish.usage.generatedTokens, 20);
+  // Other resources do not end with the signal that their making had.
+  const opening = new AbortController();
+  const other = await models.Model.open('default', {}, opening.signal);
+  opening.abort();
+  assert.deepEqual(await other.tokenize('Once', false), await model.tokenize('Once', false));
+  // What was cancelled before its first token was not said.
+  const conversation = await generation.Conversation.begin(model, [], {});
+  const message = { role: 'user', content: [{ tag: 'text', val: long }], toolCalls: [] };
+  const said = new AbortController();
+  const saying = conversation.say(message, {}, said.signal);
+  await new Promise((later) => setTimeout(later, 300));
+  said.abort();
+  await assert.rejects(saying, { name: 'AbortError' });
+  assert.deepEqual(await conversation.messages(), []);
+});
+
+test('many calls share a signal without a warning', async (t) => {
+  const { models } = await opened(t);
+  const warnings = [];
+  const warn = (warning) => warnings.push(warning.message);
+  process.on('warning', warn);
+  t.after(() => process.off('warning', warn));
+  const model = await models.Model.open('default', {});
+  const { signal } = new AbortController();
+  await Promise.all(Array.from({ length: 20 }, () => model.count('a', signal)));
+  await new Promise((later) => setImmediate(later));
+  assert.deepEqual(warnings, []);
+});
+
+test('flags of the process, and stacks of another kind', () => {
+  const program = `
+    const { open } = await import(${JSON.stringify(new URL('../../javascript/index.js', import.meta.url).href)});
+    Error.prepareStackTrace = (error, frames) => frames;
+    const { models, close } = await open(${JSON.stringify(engine)});
+    await models.Model.open('other', {}).catch((error) => console.log(error.payload.tag));
+    await close();`;
+  for (const flags of [[], ['--max-old-space-size=1000', '--expose-gc', '--title=x']]) {
+    const { stdout, stderr } = spawnSync(process.execPath, [...flags, '--input-type=module', '-e', program]);
+    assert.equal(`${stdout}`, 'model-not-found\n', `${flags} ${stderr}`);
+  }
+});
+
 test('a signal ends the stream that it was given for', async (t) => {
   const { models, generation } = await opened(t);
   const model = await models.Model.open('default', {});
@@ -199,5 +255,8 @@ test('errors on this thread are of the same class, and names of imports may have
   });
   assert.throws(() => models.Model.open('other', {}), (error) => error instanceof ComponentError);
   assert.ok(!(new TypeError('no') instanceof ComponentError));
+  class Own extends ComponentError {}
+  assert.ok(!(new ComponentError('other') instanceof Own));
+  assert.ok(new Own('own') instanceof ComponentError);
   generation.complete(models.Model.open('default', {}), 'a', { limits: { maxTokens: 2 } });
 });

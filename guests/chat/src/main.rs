@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(message) => {
             // It may have a model's own words.
-            eprintln!("error: {}", output::plain(&message));
+            eprintln!("error: {}", output::plain(&message).replace('\n', " "));
             ExitCode::FAILURE
         }
     }

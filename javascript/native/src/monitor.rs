@@ -5,7 +5,7 @@
 
 use llm_wasi_host as host;
 use napi_derive::napi;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Ends what is computed under it.
@@ -13,12 +13,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub struct Monitor {
     number: u32,
     shared: Arc<Shared>,
+    /// Whether this is the one that was made, and not one of those that other threads have of it.
+    first: bool,
 }
 
 struct Shared {
     monitor: host::Monitor,
-    /// The call that the component is in.
-    call: Mutex<Option<u32>>,
+    calls: Mutex<Calls>,
+}
+
+#[derive(Default)]
+struct Calls {
+    /// The one that the component is in.
+    current: Option<u32>,
+    /// Those that are to end as soon as they begin.
+    left: BTreeSet<u32>,
 }
 
 /// Those that were made, by number, and the last number.
@@ -35,20 +44,28 @@ impl Monitor {
     pub fn new() -> Self {
         let shared = Arc::new(Shared {
             monitor: host::Monitor::default(),
-            call: Mutex::new(None),
+            calls: Mutex::default(),
         });
         let mut made = lock(&MADE);
         made.1 = made.1.wrapping_add(1);
         let number = made.1;
         made.0.insert(number, shared.clone());
-        Self { number, shared }
+        Self {
+            number,
+            shared,
+            first: true,
+        }
     }
 
     /// The one that another thread has made, unless it was forgotten.
     #[napi(catch_unwind)]
     pub fn of(number: u32) -> Option<Monitor> {
         let shared = lock(&MADE).0.get(&number)?.clone();
-        Some(Monitor { number, shared })
+        Some(Monitor {
+            number,
+            shared,
+            first: false,
+        })
     }
 
     /// What other threads call it.
@@ -60,23 +77,30 @@ impl Monitor {
     /// Says which call the component is in.
     #[napi(catch_unwind)]
     pub fn begin(&self, call: u32) {
-        *lock(&self.shared.call) = Some(call);
+        let mut calls = lock(&self.shared.calls);
+        calls.current = Some(call);
+        if calls.left.remove(&call) {
+            self.shared.monitor.interrupt();
+        }
     }
 
-    /// Says that the call has returned. An interrupt that it did not hear of is not for the next one.
+    /// Says that the call has returned, or is not made at all. An interrupt that it did not hear of is not for the next one.
     #[napi(catch_unwind)]
-    pub fn done(&self) {
-        let mut call = lock(&self.shared.call);
-        *call = None;
+    pub fn done(&self, call: u32) {
+        let mut calls = lock(&self.shared.calls);
+        calls.left.remove(&call);
+        calls.current = None;
         self.shared.monitor.resume();
     }
 
-    /// Ends what the component computes if it is in this call.
+    /// Ends what the component computes in this call, now or when it begins.
     #[napi(catch_unwind)]
     pub fn interrupt(&self, call: u32) {
-        let current = lock(&self.shared.call);
-        if *current == Some(call) {
+        let mut calls = lock(&self.shared.calls);
+        if calls.current == Some(call) {
             self.shared.monitor.interrupt();
+        } else {
+            calls.left.insert(call);
         }
     }
 
@@ -85,6 +109,22 @@ impl Monitor {
     pub fn end(&self) {
         self.shared.monitor.end();
         lock(&MADE).0.remove(&self.number);
+    }
+
+    /// Ends all that is computed in the process.
+    #[napi(catch_unwind)]
+    pub fn end_all() {
+        let made = std::mem::take(&mut lock(&MADE).0);
+        made.values().for_each(|shared| shared.monitor.end());
+    }
+}
+
+/// Where the thread that waits has gone, nobody is left to want it.
+impl Drop for Monitor {
+    fn drop(&mut self) {
+        if self.first {
+            self.end();
+        }
     }
 }
 

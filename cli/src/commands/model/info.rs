@@ -4,7 +4,7 @@ use crate::commands::inspect::json;
 use crate::failure::Failure;
 use crate::models::facts::{Facts, Memory};
 use crate::models::{Located, locate};
-use crate::text::{number, plain, print, size, tame_line};
+use crate::text::{number, plain, print, size, tame, tame_line};
 use clap::Args;
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -70,10 +70,7 @@ fn template(model: &str, facts: &Facts) -> Result<String, Failure> {
             .next_step("use a model that is made for chats, often called `instruct` or `chat`"));
     };
     // The terminal need not obey what a file says.
-    let mut text: String = template
-        .chars()
-        .filter(|c| !c.is_control() || matches!(c, '\n' | '\t'))
-        .collect();
+    let mut text = tame(template).into_owned();
     text.push('\n');
     Ok(text)
 }
