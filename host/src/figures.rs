@@ -20,10 +20,10 @@ pub(crate) enum Figure {
     FirstToken(Duration),
     /// Time that a phase took.
     Spent(Phase, Duration),
-    /// A call that exceeded a limit of its guest.
-    Refused,
+    /// Something that exceeded a limit of its guest: the limit's place among [`names`](crate::limits::names).
+    Refused(usize),
     /// By how many more computations run and wait, and tokens are kept.
-    Scheduler([i64; 3]),
+    Computations([i64; 3]),
 }
 
 /// Events that the host has not been told.
@@ -36,6 +36,15 @@ pub(crate) struct Untold {
 impl Untold {
     pub(crate) fn add(&self, figure: Figure) {
         let mut figures = self.figures();
+        // What begins and ends between two answers is no change.
+        if let (Some(Figure::Computations(before)), Figure::Computations(changes)) =
+            (figures.last_mut(), figure)
+        {
+            for (before, change) in before.iter_mut().zip(changes) {
+                *before = before.wrapping_add(change);
+            }
+            return;
+        }
         figures.push(figure);
         if figures.len() == 1 {
             self.added.notify_one();

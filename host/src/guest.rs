@@ -1,5 +1,7 @@
 //! One guest: what it holds at the moment, and what it may hold.
 
+use crate::figures::Figure;
+use crate::limits::position;
 use crate::{Error, ErrorCode, Limits, Metrics};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -91,13 +93,17 @@ impl Guest {
         )
     }
 
+    /// Counts an excess of which nobody has to be told: the guest has ended with it.
+    pub(crate) fn count(&self, name: &'static str) {
+        if let Some(limit) = position(name) {
+            self.metrics.count(Figure::Refused(limit));
+        }
+    }
+
     /// Counts an excess, and logs the first one of each limit.
     pub(crate) fn note(&self, name: &'static str, what: &str) {
-        self.metrics.refused();
-        let bit = Limits::default()
-            .describe()
-            .position(|(known, ..)| known == name)
-            .map_or(1 << 31, |position| 1_u32 << position);
+        self.count(name);
+        let bit = position(name).map_or(1 << 31, |position| 1_u32 << position);
         if self.told.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
             tracing::warn!(guest = self.number, "limit `{name}`: {what}");
         }

@@ -2,8 +2,9 @@
 
 use crate::backend::{ExecutionContext, Steps};
 use crate::guest::{Kind, Permit};
+use crate::limits::QUEUE;
 use crate::linker::GraphResource;
-use crate::{Error, ErrorCode, Monitor, Phase, Registry};
+use crate::{Error, ErrorCode, Monitor, Registry};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -105,10 +106,6 @@ impl Held {
     async fn compute_here(&mut self, steps: Steps) -> Result<(), Error> {
         self.begin().await;
         let limit = self.limit;
-        // Language models tell prompts and tokens apart themselves.
-        let language = self.get_mut()?.language().is_some();
-        let metrics = self.registry.metrics().clone();
-        let _time = (!language).then(|| metrics.time(Phase::Compute));
         let done = match self.get_mut()?.compute_async(steps) {
             Some(computing) => Some(within(limit, computing).await),
             None => None,
@@ -124,6 +121,11 @@ impl Held {
                 .await
             }
         };
+        if let Err(error) = &result
+            && error.code == ErrorCode::Busy
+        {
+            self.registry.guest().note(QUEUE, &error.message);
+        }
         if matches!(&result, Err(error) if error.code == ErrorCode::Timeout)
             && let Ok(context) = self.get_mut()
         {
@@ -327,7 +329,7 @@ mod tests {
         fn clear_inputs(&mut self) {}
 
         fn compute(&mut self) -> Result<(), Error> {
-            Ok(())
+            Err(Error::new(ErrorCode::Busy, "many wait"))
         }
 
         fn outputs(&self) -> u32 {
@@ -361,6 +363,21 @@ mod tests {
             sender.send(()).unwrap();
         };
         tokio::join!(set, other).0
+    }
+
+    #[tokio::test]
+    async fn a_computation_that_finds_no_place_is_counted() {
+        let registry = Registry::builder().build();
+        let context = Remote {
+            go_on: channel().1,
+            may_block: false,
+        };
+        let permit = registry.guest().hold(Kind::Contexts, 1).unwrap();
+        let mut held = Held::new(&registry, 0, Box::new(context), permit);
+        held.compute(Steps::All).await.unwrap_err();
+        let figures = registry.metrics().encode();
+        let counted = "llm_wasi_refused_total{limit=\"queue\"} 1";
+        assert!(figures.lines().any(|line| line == counted), "{figures}");
     }
 
     #[test]

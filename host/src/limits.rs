@@ -110,6 +110,19 @@ const NAMES: [(&str, &str); 14] = [
     ("fuel", "instructions of a program, about"),
 ];
 
+/// What stands in the place of a limit for computations that find no place and nowhere to wait.
+pub(crate) const QUEUE: &str = "queue";
+
+/// The names of what guests can exceed: every limit, and the queue.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    NAMES.iter().map(|(name, _)| *name).chain([QUEUE])
+}
+
+/// The place of a name among them.
+pub(crate) fn position(name: &str) -> Option<usize> {
+    names().position(|known| known == name)
+}
+
 impl Limits {
     /// Every limit: its name, its value as text, and what it limits.
     pub fn describe(&self) -> impl Iterator<Item = (&'static str, String, &'static str)> {

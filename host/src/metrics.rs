@@ -1,17 +1,23 @@
 //! Figures of a running host, for monitoring: what [`Registry::metrics`](crate::Registry::metrics) gives.
 
 use crate::figures::{Figure, Untold};
-use prometheus_client::encoding::text::encode;
+use crate::limits::names;
+use prometheus_client::encoding::{prometheus_text, text};
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
+
+/// Counters that differ in one label.
+type Labelled = Family<[(&'static str, &'static str); 1], Counter>;
 
 /// The figures of one host. Clones are one and the same.
 #[derive(Clone, Default)]
@@ -29,9 +35,10 @@ struct Inner {
     batch_tokens: Histogram,
     batch_seconds: Histogram,
     first_token_seconds: Histogram,
-    refused: Counter,
+    refused: Labelled,
     worker_restarts: Counter,
     instances: Gauge,
+    ended: Labelled,
     memory: Gauge,
     worker_memory: Gauge,
     /// The worker processes, by their numbers.
@@ -44,6 +51,46 @@ struct Inner {
     phases: [AtomicU64; Phase::ALL.len()],
 }
 
+/// How a program has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// With the exit code 0.
+    Success,
+    /// With another one.
+    Failure,
+    Trapped,
+    TimedOut,
+    OutOfFuel,
+    /// It was not even instantiated.
+    NotStarted,
+}
+
+impl Outcome {
+    const ALL: [Self; 6] = [
+        Self::Success,
+        Self::Failure,
+        Self::Trapped,
+        Self::TimedOut,
+        Self::OutOfFuel,
+        Self::NotStarted,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failure => "failure",
+            Self::Trapped => "trap",
+            Self::TimedOut => "time",
+            Self::OutOfFuel => "fuel",
+            Self::NotStarted => "not-started",
+        }
+    }
+}
+
+/// The labels of counters.
+const LIMIT: &str = "limit";
+const OUTCOME: &str = "outcome";
+
 /// What the time of a run goes into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Phase {
@@ -51,11 +98,11 @@ pub enum Phase {
     Compile,
     /// Loading models.
     Load,
-    /// Evaluating the prompts of language models.
+    /// Evaluating the prompts of language models, and waiting for a place.
     Prefill,
     /// Generating their texts, token by token.
     Decode,
-    /// Computing with other models.
+    /// Computing with models of ONNX Runtime and OpenVINO, without waiting for a place.
     Compute,
     /// Copying inputs from a guest, through the extension.
     Copy,
@@ -104,9 +151,10 @@ impl Default for Inner {
             batch_tokens: tokens(),
             batch_seconds: seconds(),
             first_token_seconds: seconds(),
-            refused: Counter::default(),
+            refused: Labelled::default(),
             worker_restarts: Counter::default(),
             instances: Gauge::default(),
+            ended: Labelled::default(),
             memory: Gauge::default(),
             worker_memory: Gauge::default(),
             workers: Mutex::default(),
@@ -132,11 +180,6 @@ impl Default for Inner {
                 &inner.evicted_tokens,
             ),
             (
-                "refused",
-                "Calls of guests that exceeded a limit",
-                &inner.refused,
-            ),
-            (
                 "worker_restarts",
                 "Worker processes that ended and were started again",
                 &inner.worker_restarts,
@@ -145,15 +188,44 @@ impl Default for Inner {
         for (name, help, counter) in counters {
             registry.register(name, help, counter.clone());
         }
+        let refused = ("refused", "What exceeded a limit of its guest");
+        let ended = ("ended", "Programs that have ended");
+        let outcomes = Outcome::ALL.map(Outcome::name);
+        for ((name, help), label, values, counters) in [
+            (
+                refused,
+                LIMIT,
+                &mut names() as &mut dyn Iterator<Item = _>,
+                &inner.refused,
+            ),
+            (ended, OUTCOME, &mut outcomes.into_iter(), &inner.ended),
+        ] {
+            // All are there from the beginning, so that the first one is an increase.
+            for value in values {
+                drop(counters.get_or_create(&[(label, value)]));
+            }
+            registry.register(name, help, counters.clone());
+        }
+        let version = [("version", env!("CARGO_PKG_VERSION"))];
+        registry.register("build", "What was built", Info::new(version));
+        let start = Gauge::<f64, AtomicU64>::default();
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        start.set(since.unwrap_or_default().as_secs_f64());
+        registry.register_with_unit(
+            "start_time",
+            "When this host began, since the year 1970",
+            Unit::Seconds,
+            start,
+        );
         let gauges = [
             (
                 "running",
-                "Computations of language models that share batches",
+                "Computations that run; those of language models share batches",
                 &inner.running,
             ),
             (
                 "waiting",
-                "Computations of language models that wait for a place",
+                "Computations that wait for a place",
                 &inner.waiting,
             ),
             (
@@ -208,6 +280,24 @@ impl fmt::Debug for Metrics {
 impl Metrics {
     /// The figures in the text format of OpenMetrics, which Prometheus reads.
     pub fn encode(&self) -> String {
+        self.measure();
+        let mut text = String::new();
+        // A string takes everything.
+        let _ = text::encode(&mut text, &self.0.registry);
+        text
+    }
+
+    /// The figures in Prometheus's own, older text format (0.0.4).
+    pub fn encode_prometheus(&self) -> String {
+        self.measure();
+        let mut text = String::new();
+        // A string takes everything.
+        let _ = prometheus_text::encode(&mut text, &self.0.registry);
+        text
+    }
+
+    /// Sets what is not counted.
+    fn measure(&self) {
         if let Some(memory) = resident_memory("self") {
             self.0.memory.set(memory);
         }
@@ -216,10 +306,6 @@ impl Metrics {
             .iter()
             .filter_map(|number| resident_memory(&number.to_string()));
         self.0.worker_memory.set(memory.sum());
-        let mut text = String::new();
-        // A string takes everything.
-        let _ = encode(&mut text, &self.0.registry);
-        text
     }
 
     /// Tokens of prompts so far, and how many of them were in the KV cache.
@@ -256,9 +342,10 @@ impl Metrics {
         })
     }
 
-    /// Counts a call that exceeded a limit.
-    pub(crate) fn refused(&self) {
-        self.0.refused.inc();
+    /// Counts a program that has ended.
+    pub(crate) fn ended(&self, outcome: Outcome) {
+        let label = [(OUTCOME, outcome.name())];
+        self.0.ended.get_or_create(&label).inc();
     }
 
     #[cfg(target_os = "linux")]
@@ -342,13 +429,18 @@ impl Metrics {
                 batch_seconds.observe(took.as_secs_f64());
             }
             Figure::Generated => drop(generated_tokens.inc()),
-            Figure::Refused => drop(refused.inc()),
+            Figure::Refused(limit) => {
+                // A worker process may tell anything.
+                if let Some(name) = names().nth(limit) {
+                    refused.get_or_create(&[(LIMIT, name)]).inc();
+                }
+            }
             Figure::FirstToken(took) => first_token_seconds.observe(took.as_secs_f64()),
             Figure::Spent(phase, time) => {
                 let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
                 phases[phase as usize].fetch_add(time, Ordering::Relaxed);
             }
-            Figure::Scheduler(changes) => {
+            Figure::Computations(changes) => {
                 for (gauge, change) in [running, waiting, kept_tokens].into_iter().zip(changes) {
                     gauge.inc_by(change);
                 }
@@ -356,9 +448,9 @@ impl Metrics {
         }
     }
 
-    /// A part of the gauges of schedulers.
-    pub(crate) fn scheduler(&self) -> SchedulerGauges {
-        SchedulerGauges {
+    /// A part of the gauges of computations.
+    pub(crate) fn computations(&self) -> ComputationGauges {
+        ComputationGauges {
             metrics: self.clone(),
             told: [0; 3],
         }
@@ -395,15 +487,16 @@ impl Drop for Counted {
     }
 }
 
-/// What one scheduler, or all of a worker process, add to gauges that are the sum of all; nothing once it is gone.
-pub(crate) struct SchedulerGauges {
+/// What a scheduler, a context of tensors, or a worker process adds to gauges that are the sum of all; nothing once it is
+/// gone.
+pub(crate) struct ComputationGauges {
     metrics: Metrics,
     told: [i64; 3],
 }
 
-impl SchedulerGauges {
+impl ComputationGauges {
     /// How many computations run and wait, and how many tokens are kept.
-    #[cfg(feature = "ggml")]
+    #[cfg(any(feature = "ggml", feature = "onnx", feature = "openvino"))]
     pub(crate) fn set(&mut self, running: usize, waiting: usize, kept: usize) {
         let now = [running, waiting, kept].map(|count| i64::try_from(count).unwrap_or(i64::MAX));
         let told = self.told;
@@ -419,11 +512,11 @@ impl SchedulerGauges {
         for (told, change) in self.told.iter_mut().zip(changes) {
             *told = told.wrapping_add(change);
         }
-        self.metrics.count(Figure::Scheduler(changes));
+        self.metrics.count(Figure::Computations(changes));
     }
 }
 
-impl Drop for SchedulerGauges {
+impl Drop for ComputationGauges {
     fn drop(&mut self) {
         self.add(self.told.map(i64::wrapping_neg));
     }
@@ -445,25 +538,52 @@ mod tests {
     fn the_text_has_what_was_counted() {
         let metrics = Metrics::default();
         let running = metrics.instance();
-        metrics.refused();
+        metrics.count(Figure::Refused(1));
+        metrics.ended(Outcome::TimedOut);
         let text = metrics.encode();
         for line in [
-            "llm_wasi_refused_total 1",
+            "llm_wasi_refused_total{limit=\"table-elements\"} 1",
+            "llm_wasi_refused_total{limit=\"queue\"} 0",
+            "llm_wasi_ended_total{outcome=\"time\"} 1",
+            "llm_wasi_ended_total{outcome=\"success\"} 0",
+            concat!(
+                "llm_wasi_build_info{version=\"",
+                env!("CARGO_PKG_VERSION"),
+                "\"} 1"
+            ),
             "llm_wasi_instances 1",
             "llm_wasi_worker_restarts_total 0",
             "# EOF",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} in {text}");
         }
+        assert!(text.contains("llm_wasi_start_time_seconds 1"), "{text}");
         drop(running);
-        assert!(metrics.encode().contains("llm_wasi_instances 0"));
+        let text = metrics.encode_prometheus();
+        assert!(text.contains("llm_wasi_instances 0"), "{text}");
+        assert!(
+            text.contains("# TYPE llm_wasi_prompt_tokens_total counter"),
+            "{text}"
+        );
+        assert!(!text.contains("# EOF"), "{text}");
+    }
+
+    #[test]
+    fn a_worker_that_tells_of_no_limit_counts_nothing() {
+        let metrics = Metrics::default();
+        metrics.count(Figure::Refused(usize::MAX));
+        let text = metrics.encode();
+        let mut refused = text
+            .lines()
+            .filter(|line| line.starts_with("llm_wasi_refused_total"));
+        assert!(refused.all(|line| line.ends_with(" 0")), "{text}");
     }
 
     #[cfg(feature = "ggml")]
     #[test]
     fn gauges_are_sums_and_a_scheduler_takes_its_part_along() {
         let metrics = Metrics::default();
-        let (mut one, mut two) = (metrics.scheduler(), metrics.scheduler());
+        let (mut one, mut two) = (metrics.computations(), metrics.computations());
         one.set(1, 2, 3);
         two.set(10, 20, 30);
         one.set(2, 0, 3);

@@ -18,7 +18,7 @@
 mod limiter;
 mod ticker;
 
-use crate::metrics::Counted;
+use crate::metrics::{Counted, Outcome};
 use crate::{
     Files, Limits, Monitor, NnView, Phase, Preload, Registry, RegistryBuilder, Scheduling,
     add_to_linker_async,
@@ -29,7 +29,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use ticker::Ticker;
 use tracing::Instrument;
-use wasmtime::component::{Component, Linker, ResourceTable};
+use wasmtime::component::{Component, Linker, ResourceTable, ResourceTableError};
 use wasmtime::{
     Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store,
     Trap, UpdateDeadline,
@@ -46,11 +46,17 @@ const STACK_SIZE: usize = 16 << 20;
 const CORE_INSTANCES: u32 = 64;
 const MEMORIES: u32 = 4;
 const TABLES: u32 = 32;
+/// What a memory with addresses of 32 bits can have.
+const MOST_MEMORY: usize = 4 << 30;
+/// What a table may begin with, by WebAssembly's own rules; more than that is reserved for none.
+const MOST_ELEMENTS: usize = 10_000_000;
 /// How many bytes a call of a program may bring besides a tensor: names, dimensions, options.
 const CALL: usize = 128 << 20;
 /// How long a host should wait, when its programs have ended, for computations that they have left behind: these were
 /// interrupted, and may not hear of it soon.
 pub const LAST_WAIT: Duration = Duration::from_secs(1);
+/// How Wasmtime's error begins for more instances, memories or tables than a store may have; it has no type.
+const TOO_MANY_INSTANCES: &str = "resource limit exceeded";
 /// How much of a memory stays in place for the next program that gets it: this much is cleared, the rest is
 /// given back to the system.
 const KEPT_MEMORY: usize = 64 << 10;
@@ -116,6 +122,7 @@ pub struct RunnerBuilder {
     limits: Limits,
     scheduling: Scheduling,
     instances: u32,
+    keep_models: bool,
 }
 
 impl RunnerBuilder {
@@ -201,7 +208,8 @@ impl RunnerBuilder {
     }
 
     /// Ends a program that takes longer: at its next loop or call, and a language model that computes
-    /// for it at its next token. Programs run a little slower then.
+    /// for it at its next token. Programs run a little slower then. A stream that blocks its thread until somebody reads, as
+    /// the process's own do, holds the end up: where that counts, wait for the program on another thread.
     #[must_use]
     pub fn time_limit(mut self, limit: Duration) -> Self {
         self.limits.time = Some(limit);
@@ -231,8 +239,16 @@ impl RunnerBuilder {
         self
     }
 
+    /// Whether named models stay in memory when no program has them any more, with what their KV caches hold. They do where
+    /// [several programs run at once](Self::instances); with this, for programs that run one after the other as well.
+    #[must_use]
+    pub fn keep_models(mut self, keep: bool) -> Self {
+        self.keep_models = keep;
+        self
+    }
+
     /// The runner.
-    pub fn build(self) -> anyhow::Result<Runner> {
+    pub fn build(mut self) -> anyhow::Result<Runner> {
         let mut config = Config::new();
         config.async_stack_size(STACK_SIZE);
         let interrupts = self.limits.time.is_some() || self.instances > 1;
@@ -248,6 +264,8 @@ impl RunnerBuilder {
             }
         }
         if self.instances > 1 {
+            self.limits.memory = self.limits.memory.min(MOST_MEMORY);
+            self.limits.table_elements = self.limits.table_elements.min(MOST_ELEMENTS);
             config.allocation_strategy(pool(self.instances, &self.limits));
         }
         let engine = Engine::new(&config)?;
@@ -262,7 +280,7 @@ impl RunnerBuilder {
             self.registry
                 .limits(self.limits.clone())
                 .scheduling(self.scheduling)
-                .keep_models(self.instances > 1)
+                .keep_models(self.keep_models || self.instances > 1)
                 .build()
         });
         let ticker = interrupts.then(|| Ticker::start(&engine)).transpose()?;
@@ -282,13 +300,16 @@ impl RunnerBuilder {
 /// Memory for so many programs at once.
 fn pool(instances: u32, limits: &Limits) -> InstanceAllocationStrategy {
     let mut pool = PoolingAllocationConfig::new();
+    // A program that begins with more than its limits would not even compile with less reserved: the limiter refuses it, in
+    // words that are the same however many run.
+    let elements = limits.table_elements.max(Limits::default().table_elements);
     pool.total_component_instances(instances)
         .total_core_instances(instances.saturating_mul(CORE_INSTANCES))
         .total_memories(instances.saturating_mul(MEMORIES))
         .total_tables(instances.saturating_mul(TABLES))
         .total_stacks(instances)
-        .max_memory_size(limits.memory)
-        .table_elements(limits.table_elements)
+        .max_memory_size(MOST_MEMORY)
+        .table_elements(elements)
         .linear_memory_keep_resident(KEPT_MEMORY)
         .table_keep_resident(KEPT_MEMORY);
     InstanceAllocationStrategy::Pooling(pool)
@@ -306,27 +327,64 @@ pub struct Instance {
     store: Store<State>,
     command: Command,
     fuel: Option<u64>,
+    resources: usize,
 }
 
 impl Instance {
     /// Runs the program to its end. Gives its exit code.
     pub async fn run(mut self) -> anyhow::Result<i32> {
         let command = self.command.wasi_cli_run();
-        match command.call_run(&mut self.store).await {
-            Ok(Ok(())) => Ok(0),
-            Ok(Err(())) => Ok(1),
-            Err(error) => {
-                if let Some(exit) = error.downcast_ref::<I32Exit>() {
-                    return Ok(exit.0);
-                }
-                match limit_of(&error, self.fuel) {
-                    Some(ended @ Ended::TimedOut(_)) => Err(ended.into()),
-                    Some(ended) => Err(anyhow::Error::from(error).context(ended)),
-                    None => Err(anyhow::Error::from(error).context(Ended::Trapped)),
-                }
-            }
+        let code = match command.call_run(&mut self.store).await {
+            Ok(Ok(())) => 0,
+            Ok(Err(())) => 1,
+            Err(error) => match error.downcast_ref::<I32Exit>() {
+                Some(exit) => exit.0,
+                None => return Err(self.failed(error)),
+            },
+        };
+        let outcome = if code == 0 {
+            Outcome::Success
+        } else {
+            Outcome::Failure
+        };
+        count(&self.store.data().registry, outcome);
+        Ok(code)
+    }
+
+    /// Why the program has ended without an exit code.
+    fn failed(&self, error: wasmtime::Error) -> anyhow::Error {
+        let registry = &self.store.data().registry;
+        if let Some(ResourceTableError::Full) = error.downcast_ref() {
+            let found = format!("at most {}, found one more", self.resources);
+            registry.guest().note("resources", &found);
+        }
+        let ended = limit_of(&error, self.fuel).unwrap_or(Ended::Trapped);
+        count(registry, ended.into());
+        match ended {
+            Ended::TimedOut(_) => ended.into(),
+            _ => anyhow::Error::from(error).context(ended),
         }
     }
+}
+
+impl From<Ended> for Outcome {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Trapped => Self::Trapped,
+            Ended::TimedOut(_) => Self::TimedOut,
+            Ended::OutOfFuel(_) => Self::OutOfFuel,
+        }
+    }
+}
+
+/// Counts how a program has ended, and the limit that has ended it.
+fn count(registry: &Registry, outcome: Outcome) {
+    match outcome {
+        Outcome::TimedOut => registry.guest().count("time"),
+        Outcome::OutOfFuel => registry.guest().count("fuel"),
+        _ => {}
+    }
+    registry.metrics().ended(outcome);
 }
 
 /// The limit that has ended a program, if it was one.
@@ -365,6 +423,7 @@ impl Runner {
             limits: Limits::default(),
             scheduling: Scheduling::default(),
             instances: 1,
+            keep_models: false,
         }
     }
 
@@ -444,10 +503,11 @@ impl Runner {
         program: &Program,
         streams: impl FnOnce(&mut WasiCtxBuilder),
     ) -> anyhow::Result<i32> {
+        let store = self.store(streams)?;
+        let registry = store.data().registry.clone();
         let running = async {
-            let instance = self.instantiate(program, streams).await?;
-            let guest = instance.store.data().registry.guest().number;
-            let span = tracing::debug_span!("guest", number = guest);
+            let instance = self.begin(program, store).await?;
+            let span = tracing::debug_span!("guest", number = registry.guest().number);
             instance.run().instrument(span).await
         };
         let Some(limit) = self.limits.time else {
@@ -455,7 +515,10 @@ impl Runner {
         };
         tokio::time::timeout(limit, running)
             .await
-            .map_err(|_| Ended::TimedOut(limit))?
+            .unwrap_or_else(|_| {
+                count(&registry, Outcome::TimedOut);
+                Err(Ended::TimedOut(limit).into())
+            })
     }
 
     /// An instance of a program that was prepared.
@@ -464,20 +527,36 @@ impl Runner {
         program: &Program,
         streams: impl FnOnce(&mut WasiCtxBuilder),
     ) -> anyhow::Result<Instance> {
-        let mut store = self.store(streams)?;
-        let command = program
-            .command
-            .instantiate_async(&mut store)
-            .await
-            .map_err(|error| match limit_of(&error, self.limits.fuel) {
-                Some(ended) => ended.into(),
-                None => anyhow::Error::from(error).context("the program cannot be instantiated"),
-            })?;
+        self.begin(program, self.store(streams)?).await
+    }
+
+    async fn begin(&self, program: &Program, mut store: Store<State>) -> anyhow::Result<Instance> {
+        let begun = program.command.instantiate_async(&mut store).await;
+        let command = begun.map_err(|error| {
+            let registry = &store.data().registry;
+            let (error, outcome) = self.no_instance(registry, error);
+            count(registry, outcome);
+            error
+        })?;
         Ok(Instance {
             store,
             command,
             fuel: self.limits.fuel,
+            resources: self.limits.resources,
         })
+    }
+
+    /// Why a program has not begun.
+    fn no_instance(&self, registry: &Registry, error: wasmtime::Error) -> (anyhow::Error, Outcome) {
+        if let Some(ended) = limit_of(&error, self.limits.fuel) {
+            return (ended.into(), ended.into());
+        }
+        if error.to_string().starts_with(TOO_MANY_INSTANCES) {
+            let found = format!("at most {}, found more", self.limits.instances);
+            registry.guest().note("instances", &found);
+        }
+        let error = anyhow::Error::from(error).context("the program cannot be instantiated");
+        (error, Outcome::NotStarted)
     }
 
     /// A store for one program.

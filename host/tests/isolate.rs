@@ -738,7 +738,11 @@ fn what_is_no_worker_is_an_error() {
             "is no worker process",
         ),
         ("/bin/sh", ["-c".into(), "exit 3".into()], "status 3"),
-        ("/nowhere", ["".into(), "".into()], "No such file"),
+        (
+            "/nowhere",
+            ["".into(), "".into()],
+            "its worker process /nowhere did not start: No such file",
+        ),
     ] {
         let isolation = Isolation::new(arguments).program(program);
         let probed = Probed::new(isolation);

@@ -127,3 +127,70 @@ fn prepared_programs_run_many_at_once() {
         }
     });
 }
+
+#[test]
+fn how_programs_have_ended_is_counted_and_which_limits_have_ended_them() {
+    let endless = program("(loop (br 0)) (i32.const 0)");
+    let figures = |limits: Limits, program: &[u8]| {
+        let runner = with(limits);
+        let _ = runner.run_blocking(program);
+        runner.registry().metrics().encode()
+    };
+    let limits = Limits::default;
+    for (limits, program, outcome, limit) in [
+        (limits(), program("(i32.const 0)"), "success", None),
+        (limits(), program("(i32.const 1)"), "failure", None),
+        (limits(), program("unreachable"), "trap", None),
+        (
+            Limits {
+                fuel: Some(1000),
+                ..limits()
+            },
+            endless.clone(),
+            "fuel",
+            Some("fuel"),
+        ),
+        (
+            Limits {
+                time: Some(Duration::from_millis(50)),
+                ..limits()
+            },
+            endless,
+            "time",
+            Some("time"),
+        ),
+        (
+            Limits {
+                memory: 1,
+                ..limits()
+            },
+            program("(i32.const 0)"),
+            "not-started",
+            Some("memory"),
+        ),
+        (
+            Limits {
+                instances: 0,
+                ..limits()
+            },
+            program("(i32.const 0)"),
+            "not-started",
+            Some("instances"),
+        ),
+    ] {
+        let figures = figures(limits, &program);
+        let counted = |prefix: &str| {
+            let lines = figures.lines().filter_map(|line| line.strip_prefix(prefix));
+            let counted = lines.filter(|line| !line.ends_with(" 0"));
+            counted.map(str::to_owned).collect::<Vec<_>>()
+        };
+        let ended = counted("llm_wasi_ended_total{outcome=");
+        assert_eq!(ended, [format!("\"{outcome}\"}} 1")]);
+        let refused = counted("llm_wasi_refused_total{limit=");
+        let expected: Vec<_> = limit
+            .iter()
+            .map(|limit| format!("\"{limit}\"}} 1"))
+            .collect();
+        assert_eq!(refused, expected);
+    }
+}

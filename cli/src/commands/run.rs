@@ -6,7 +6,8 @@ use crate::commands::componentize::tell;
 use crate::failure::Failure;
 use crate::input::Input;
 use crate::isolation::IsolationArgs;
-use crate::serving::{instances, metrics, timings};
+use crate::serving::instances::{self, Counts, Unwritten};
+use crate::serving::{alone, end_soon, metrics, timings};
 use crate::text::print;
 use crate::wasmedge::WasmEdgeArgs;
 use crate::{bundles, models, progress};
@@ -19,7 +20,6 @@ use llm_wasi_host::runner::{Ended, Runner};
 use llm_wasi_host::{Limits, Preload, Scheduling, parse_bytes};
 use std::env::VarError;
 use std::ffi::{OsStr, OsString};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -78,9 +78,10 @@ pub(crate) struct Opts {
     /// Run the program so many times in this one process, over the same models.
     ///
     /// Each instance finds its number, from 0, in the environment variable LLM_WASI_INSTANCE, and each line of
-    /// its output has that number before it. The exit status is the first one that is not 0.
-    #[arg(long, value_name = "N", default_value_t = 1, hide_default_value = true, value_parser = clap::value_parser!(u32).range(1..))]
-    instances: u32,
+    /// its output has that number before it; standard input is empty for all of them. The exit status is the first
+    /// one that is not 0.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    instances: Option<u32>,
 
     /// How many instances run at once, and how many computations of a model share a batch.
     #[arg(long, value_name = "P", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=256))]
@@ -99,8 +100,8 @@ pub(crate) struct Opts {
     batch: u32,
 
     /// Serve figures for Prometheus at this address, such as 127.0.0.1:9464, under /metrics.
-    #[arg(long, value_name = "ADDR")]
-    metrics: Option<SocketAddr>,
+    #[arg(long, value_name = "HOST:PORT")]
+    metrics: Option<metrics::Address>,
 
     /// Print where the time went on standard error: compiling, loading, prompts, tokens, copies.
     #[arg(long)]
@@ -302,15 +303,22 @@ impl Opts {
         args: Vec<String>,
         program: Prepared,
     ) -> Result<ExitCode, Failure> {
+        let limits = self.limits()?;
+        let time_limit = limits.time;
         let mut runner = Runner::builder()
-            .limits(self.limits()?)
+            .limits(limits)
             .scheduling(self.scheduling())
-            .instances(self.instances.min(self.parallel))
+            .instances(self.instances.unwrap_or(1).min(self.parallel))
+            .keep_models(self.instances.is_some())
             .arg(program_name(input))
             .args(args)
             .monitor(progress::monitor());
         runner = self.isolation.apply(runner)?;
         for (key, value) in &self.envs {
+            if self.instances.is_some() && key == instances::NUMBER {
+                // Each has its own.
+                continue;
+            }
             runner = runner.env(key, value);
         }
         for dir in &self.dirs {
@@ -347,6 +355,7 @@ impl Opts {
         let runner = Arc::new(runner);
         let _server = self
             .metrics
+            .as_ref()
             .map(|address| metrics::serve(address, runner.registry()))
             .transpose()?;
         if self.timings {
@@ -354,24 +363,39 @@ impl Opts {
         }
         let started = Instant::now();
         let code = match self.instances {
-            1 => runner.run_blocking(&program.component),
-            count => instances::run(&runner, &program.component, count, self.parallel),
+            None => alone::run(&runner, &program.component, time_limit),
+            Some(instances) => {
+                let counts = Counts {
+                    instances,
+                    parallel: self.parallel,
+                    time_limit,
+                };
+                instances::run(&runner, &program.component, &counts)
+            }
         };
+        if let Err(error) = &code
+            && let Some(Ended::TimedOut(_)) = error.downcast_ref()
+        {
+            end_soon(1);
+        }
         progress::clear();
         if self.timings {
-            timings::print(runner.registry().metrics(), started.elapsed());
+            let overlap = self.instances.is_some();
+            timings::print(runner.registry().metrics(), started.elapsed(), overlap);
         }
         let code = code.map_err(|error| {
-            let next_step = if format!("{error:#}").contains(ENGINES) {
+            let next_step = if error.is::<Unwritten>() {
+                "make room where standard output and standard error go, or have them read"
+            } else if format!("{error:#}").contains(ENGINES) {
                 "give the app its engine with `llm-wasi compose`, and run what that writes"
             } else {
                 "RUST_LOG=debug shows what the host told the program"
             };
             let failure = failed(&error, next_step);
             let who = match self.instances {
-                1 => input.to_string(),
+                None => input.to_string(),
                 // Its number is what was said of the error last.
-                _ => format!("{input}, {error}"),
+                Some(_) => format!("{input}, {error}"),
             };
             match error.downcast_ref() {
                 Some(Ended::Trapped) => failure.status(TRAPPED),

@@ -1,52 +1,90 @@
 //! Many instances of one program in one process.
 
+use super::streams::{Lines, Writer};
 use anyhow::{Context, Result};
-use llm_wasi_host::runner::{LAST_WAIT, Program, Runner};
-use std::collections::HashMap;
-use std::io::Write;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll};
-use tokio::io::AsyncWrite;
+use llm_wasi_host::runner::{Ended, LAST_WAIT, Program, Runner};
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use wasmtime_wasi::cli::AsyncStdoutStream;
 
 /// Under this name an instance finds its number.
-const NUMBER: &str = "LLM_WASI_INSTANCE";
+pub(crate) const NUMBER: &str = "LLM_WASI_INSTANCE";
 /// How much output may wait for its way out.
 const BUFFER: usize = 64 << 10;
-/// Lines that are longer come out in pieces.
-const LONGEST_LINE: usize = 16 << 10;
+/// How many failures are told one by one.
+const MOST_TOLD: u32 = 8;
+/// The exit status when nobody reads standard output any more, as of other commands.
+const NO_READER: i32 = 1;
+
+/// An instance whose output did not come out.
+#[derive(Debug)]
+pub(crate) struct Unwritten;
+
+impl fmt::Display for Unwritten {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the end of its output was not written")
+    }
+}
+
+/// How many there are of what.
+pub(crate) struct Counts {
+    pub(crate) instances: u32,
+    pub(crate) parallel: u32,
+    /// The time of each of them.
+    pub(crate) time_limit: Option<Duration>,
+}
 
 /// Runs so many instances, so many of them at once. Gives the first exit code that is not 0, or the first
-/// failure; the others go on whatever happens to one.
-pub(crate) fn run(
-    runner: &Arc<Runner>,
-    component: &[u8],
-    count: u32,
-    parallel: u32,
-) -> Result<i32> {
+/// failure; the others go on whatever happens to one. When standard output has no reader any more, all end.
+pub(crate) fn run(runner: &Arc<Runner>, component: &[u8], counts: &Counts) -> Result<i32> {
     let program = runner.prepare(component)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("the asynchronous runtime does not start")?;
-    let places = parallel.min(count) as usize;
-    let mut first: Option<(u32, Result<i32>)> = None;
+    let (streams, mut reader_gone) =
+        Streams::open().context("a thread for output does not start")?;
+    #[cfg(unix)]
+    {
+        let streams = streams.clone();
+        crate::signals::before_end(async move || streams.finish_all().await)
+            .context("signals are not heard")?;
+    }
+    let places = counts.parallel.min(counts.instances) as usize;
+    let mut failures = Failures::default();
     let mut running = JoinSet::new();
     let mut number_of = HashMap::new();
-    let mut numbers = 0..count;
+    let mut numbers = 0..counts.instances;
     loop {
         while running.len() < places
             && let Some(number) = numbers.next()
         {
             let (runner, program) = (runner.clone(), program.clone());
-            let instance = async move { one(&runner, &program, number).await };
+            let (streams, time_limit) = (streams.clone(), counts.time_limit);
+            let instance =
+                async move { one(&runner, &program, &streams, number, time_limit).await };
             let task = running.spawn_on(instance, runtime.handle());
             number_of.insert(task.id(), number);
         }
-        let Some(ended) = runtime.block_on(running.join_next_with_id()) else {
-            break;
+        let ended = runtime.block_on(async {
+            tokio::select! {
+                biased;
+                Ok(()) = &mut reader_gone => Err(NO_READER),
+                ended = running.join_next_with_id() => Ok(ended),
+            }
+        });
+        let ended = match ended {
+            Ok(Some(ended)) => ended,
+            Ok(None) => break,
+            Err(status) => {
+                running.abort_all();
+                runtime.shutdown_timeout(LAST_WAIT);
+                return Ok(status);
+            }
         };
         // A panic is the failure of one as well.
         let (task, result) = match ended {
@@ -54,139 +92,135 @@ pub(crate) fn run(
             Err(error) => (error.id(), Err(error).context("the host has failed")),
         };
         let number = number_of.remove(&task).unwrap_or_default();
-        if matches!(result, Ok(0)) {
-            continue;
+        if !matches!(result, Ok(0)) {
+            failures.add(number, result);
         }
+    }
+    runtime.shutdown_timeout(LAST_WAIT);
+    failures.result()
+}
+
+/// What did not end well.
+#[derive(Default)]
+struct Failures {
+    /// That of the lowest number, whichever has ended first.
+    first: Option<(u32, Result<i32>)>,
+    /// How many there are besides.
+    others: u32,
+}
+
+impl Failures {
+    fn add(&mut self, number: u32, result: Result<i32>) {
         let result = result.with_context(|| format!("instance {number}"));
-        let (other_number, other) = match &mut first {
+        let (other_number, other) = match &mut self.first {
             None => {
-                first = Some((number, result));
-                continue;
+                self.first = Some((number, result));
+                return;
             }
-            // What is given is that of the lowest number, whichever has ended first.
             Some((first, given)) if number < *first => (
                 std::mem::replace(first, number),
                 std::mem::replace(given, result),
             ),
             Some(_) => (number, result),
         };
-        match other {
-            Ok(code) => tracing::warn!("instance {other_number} has ended with {code}"),
-            Err(error) => tracing::warn!("{error:#}"),
+        self.others += 1;
+        let text = match other {
+            Ok(code) => format!("instance {other_number} has ended with {code}"),
+            Err(error) => format!("{error:#}"),
+        };
+        if self.others <= MOST_TOLD {
+            tracing::warn!("{text}");
+        } else {
+            tracing::debug!("{text}");
         }
     }
-    runtime.shutdown_timeout(LAST_WAIT);
-    first.map_or(Ok(0), |(_, result)| result)
+
+    fn result(self) -> Result<i32> {
+        if let Some(more @ 1..) = self.others.checked_sub(MOST_TOLD) {
+            tracing::warn!(
+                "{more} more instances have not ended well: RUST_LOG=llm_wasi=debug tells of each"
+            );
+        }
+        self.first.map_or(Ok(0), |(_, result)| result)
+    }
 }
 
-async fn one(runner: &Runner, program: &Program, number: u32) -> Result<i32> {
-    let stdout = Lines::new(number, std::io::stdout());
-    let stderr = Lines::new(number, std::io::stderr());
-    runner
+/// Standard output and standard error, and what instances have of them.
+#[derive(Clone)]
+struct Streams {
+    stdout: Writer,
+    stderr: Writer,
+    /// Of the instances that run.
+    open: Arc<Mutex<BTreeMap<u32, [Lines; 2]>>>,
+}
+
+impl Streams {
+    /// With who is told when nobody reads standard output any more.
+    fn open() -> std::io::Result<(Self, oneshot::Receiver<()>)> {
+        let (gone, reader_gone) = oneshot::channel();
+        let streams = Self {
+            stdout: Writer::start("stdout", std::io::stdout(), Some(gone))?,
+            stderr: Writer::start("stderr", std::io::stderr(), None)?,
+            open: Arc::default(),
+        };
+        Ok((streams, reader_gone))
+    }
+
+    fn of(&self, number: u32) -> [Lines; 2] {
+        let lines = [&self.stdout, &self.stderr].map(|writer| Lines::new(number, writer));
+        self.running().insert(number, lines.clone());
+        lines
+    }
+
+    /// Writes what instances have begun to write, as far as it is read soon.
+    #[cfg(unix)]
+    async fn finish_all(&self) {
+        let running = std::mem::take(&mut *self.running());
+        let deadline = tokio::time::Instant::now() + LAST_WAIT;
+        for lines in running.into_values().flatten() {
+            // The process ends anyway.
+            let _ = tokio::time::timeout_at(deadline, lines.finish()).await;
+        }
+    }
+
+    fn running(&self) -> MutexGuard<'_, BTreeMap<u32, [Lines; 2]>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn one(
+    runner: &Runner,
+    program: &Program,
+    streams: &Streams,
+    number: u32,
+    time_limit: Option<Duration>,
+) -> Result<i32> {
+    let started = Instant::now();
+    let [stdout, stderr] = streams.of(number);
+    let ended = runner
         .run_prepared(program, |wasi| {
             wasi.env(NUMBER, number.to_string())
-                .stdout(AsyncStdoutStream::new(BUFFER, stdout))
-                .stderr(AsyncStdoutStream::new(BUFFER, stderr));
+                .stdout(AsyncStdoutStream::new(BUFFER, stdout.clone()))
+                .stderr(AsyncStdoutStream::new(BUFFER, stderr.clone()));
         })
-        .await
-}
-
-/// Writes whole lines, each with the number of its instance, so that those of several do not mix.
-struct Lines<W: Write> {
-    number: u32,
-    line: Vec<u8>,
-    to: W,
-}
-
-impl<W: Write> Lines<W> {
-    fn new(number: u32, to: W) -> Self {
-        Self {
-            number,
-            line: Vec::new(),
-            to,
+        .await;
+    let finish = async {
+        stdout.finish().await?;
+        stderr.finish().await
+    };
+    let written = match time_limit {
+        None => Ok(finish.await),
+        Some(limit) => {
+            let left = limit.saturating_sub(started.elapsed()).max(LAST_WAIT);
+            let in_time = tokio::time::timeout(left, finish).await;
+            in_time.map_err(|_| Ended::TimedOut(limit))
         }
-    }
-
-    fn end_line(&mut self) -> std::io::Result<()> {
-        let mut line = format!("[{}] ", self.number).into_bytes();
-        line.append(&mut self.line);
-        line.push(b'\n');
-        // In one go: standard streams are locked for that long.
-        self.to.write_all(&line)?;
-        self.to.flush()
-    }
-}
-
-impl<W: Write + Unpin> AsyncWrite for Lines<W> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        _: &mut TaskContext<'_>,
-        bytes: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            let (text, ends) = match piece.strip_suffix(b"\n") {
-                Some(text) => (text, true),
-                None => (piece, false),
-            };
-            self.line.extend_from_slice(text);
-            if (ends || self.line.len() >= LONGEST_LINE)
-                && let Err(error) = self.end_line()
-            {
-                return Poll::Ready(Err(error));
-            }
-        }
-        Poll::Ready(Ok(bytes.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut TaskContext<'_>) -> Poll<std::io::Result<()>> {
-        // A line that has not ended yet stays.
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut TaskContext<'_>) -> Poll<std::io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<W: Write> Drop for Lines<W> {
-    fn drop(&mut self) {
-        if !self.line.is_empty() {
-            // Nobody is left to tell.
-            let _ = self.end_line();
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::{Arc, Mutex};
-    use tokio::io::AsyncWriteExt;
-
-    #[derive(Clone, Default)]
-    struct Shared(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Shared {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[tokio::test]
-    async fn lines_come_out_whole_and_the_last_one_too() {
-        let out = Shared::default();
-        let mut one = Lines::new(1, out.clone());
-        let mut two = Lines::new(2, out.clone());
-        one.write_all(b"a").await.unwrap();
-        two.write_all(b"x\ny").await.unwrap();
-        one.write_all(b"b\n\nc").await.unwrap();
-        drop((one, two));
-        let text = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
-        assert_eq!(text, "[2] x\n[1] ab\n[1] \n[1] c\n[2] y\n");
+    };
+    streams.running().remove(&number);
+    match (ended, written) {
+        (Ok(0), Ok(written)) => written.context(Unwritten).map(|()| 0),
+        (Ok(0), Err(timed_out)) => Err(timed_out.into()),
+        // It had its reasons before.
+        (ended, _) => ended,
     }
 }

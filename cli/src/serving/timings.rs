@@ -4,9 +4,12 @@ use llm_wasi_host::{Metrics, Phase};
 use std::fmt::Write;
 use std::time::Duration;
 
-/// Prints the time of each phase on standard error. With many instances, phases of several overlap.
-pub(crate) fn print(metrics: &Metrics, all: Duration) {
-    let mut text = String::from("time of the run\n");
+/// Prints the time of each phase on standard error. Phases of many instances overlap.
+pub(crate) fn print(metrics: &Metrics, all: Duration, overlap: bool) {
+    let mut text = String::from(match overlap {
+        false => "time of the run\n",
+        true => "time of the run; phases of several instances overlap, and each counts\n",
+    });
     let mut line = |what: &str, time: Duration| {
         let part = time.as_secs_f64() / all.as_secs_f64().max(1e-9) * 100.0;
         let milliseconds = time.as_secs_f64() * 1e3;

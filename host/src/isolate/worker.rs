@@ -5,7 +5,7 @@ use super::message::{Command, Figures, Hello, Welcome};
 use super::stream::{Channel, send_with};
 use super::{Isolation, environment, frame};
 use crate::figures::Figure;
-use crate::metrics::{CountedWorker, SchedulerGauges};
+use crate::metrics::{ComputationGauges, CountedWorker};
 use crate::scratch::ScratchFolder;
 use crate::{Error, ErrorCode, Metrics};
 use std::io;
@@ -58,14 +58,14 @@ pub(super) struct Wanted(Arc<()>);
 struct Told {
     metrics: Metrics,
     /// Taken back when it is gone.
-    gauges: Mutex<SchedulerGauges>,
+    gauges: Mutex<ComputationGauges>,
 }
 
 impl Told {
     fn count(&self, figures: &[Figure]) {
         for figure in figures {
             match figure {
-                Figure::Scheduler(changes) => lock(&self.gauges).add(*changes),
+                Figure::Computations(changes) => lock(&self.gauges).add(*changes),
                 figure => self.metrics.count(*figure),
             }
         }
@@ -95,7 +95,16 @@ impl Worker {
         scratch: Option<ScratchFolder>,
         deaths: Deaths,
     ) -> Result<Self, Error> {
-        let failed = |error: io::Error| cannot_start(isolation, model, &error.to_string());
+        // That this system gives no more says nothing of the program.
+        let failed = |error: io::Error| {
+            Error::new(
+                ErrorCode::RuntimeError,
+                format!(
+                    "model `{model}` is isolated, but its worker process {} did not start: {error}",
+                    isolation.program.display()
+                ),
+            )
+        };
         let (control, theirs) = UnixStream::pair().map_err(failed)?;
         let mut program = Program::new(&isolation.program);
         program
@@ -125,7 +134,7 @@ impl Worker {
         let worker = Self {
             _counted: metrics.worker(child.id()),
             figures: Arc::new(Told {
-                gauges: Mutex::new(metrics.scheduler()),
+                gauges: Mutex::new(metrics.computations()),
                 metrics,
             }),
             model: model.to_owned(),
@@ -144,7 +153,7 @@ impl Worker {
                 welcome.map_err(|error| error.context(format_args!("model `{model}`")))?
             }
             Err(error) => {
-                return Err(cannot_start(isolation, model, &worker.died(&error).message));
+                return Err(no_worker(isolation, model, &worker.died(&error).message));
             }
         };
         warn(&missing);
@@ -338,7 +347,7 @@ fn wait(child: &mut Child, patience: Duration) -> Option<ExitStatus> {
     }
 }
 
-fn cannot_start(isolation: &Isolation, model: &str, reason: &str) -> Error {
+fn no_worker(isolation: &Isolation, model: &str, reason: &str) -> Error {
     Error::new(
         ErrorCode::RuntimeError,
         format!(

@@ -11,6 +11,7 @@ use crate::backend::file_identity::FileIdentity;
 use crate::backend::in_use::InUse;
 use crate::figures::Figure;
 use crate::gguf::{CachedElements, Gguf, Part};
+use crate::limits::position;
 use crate::metrics::Metrics;
 use crate::scratch::ScratchFile;
 use crate::{Activity, Error, Monitor, Scheduling};
@@ -92,7 +93,9 @@ pub(super) struct Origin {
 impl Origin {
     /// Counts that the guest exceeded a limit, and logs the first time for each graph.
     pub(super) fn note_excess(&self, limit: &str, most: usize, found: usize) {
-        self.metrics.count(Figure::Refused);
+        if let Some(limit) = position(limit) {
+            self.metrics.count(Figure::Refused(limit));
+        }
         if !self.is_excess_told.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 guest = self.guest,

@@ -15,7 +15,7 @@ use super::tensors::models::Models;
 use super::tensors::options::Options;
 use super::{Backend, Device, Encoding, ExecutionContext, Graph, LoadRequest, Source, Target};
 use crate::external_data::external_data;
-use crate::{Activity, Error, Monitor, Scheduling};
+use crate::{Activity, Error, Metrics, Monitor, Scheduling};
 use session::{Model, Run};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -36,6 +36,7 @@ struct OnnxGraph {
     model: Arc<Model>,
     scheduling: Scheduling,
     monitor: Monitor,
+    metrics: Metrics,
 }
 
 impl Onnx {
@@ -78,6 +79,7 @@ impl Backend for Onnx {
             target,
             configurations,
             monitor,
+            metrics,
             scheduling,
             ..
         } = request;
@@ -111,6 +113,7 @@ impl Backend for Onnx {
             model,
             scheduling,
             monitor,
+            metrics,
         }))
     }
 }
@@ -121,6 +124,7 @@ impl Graph for OnnxGraph {
             self.model.signature.clone(),
             self.scheduling,
             self.monitor.clone(),
+            self.metrics.clone(),
             Run(self.model.clone()),
         );
         Ok(Box::new(context))

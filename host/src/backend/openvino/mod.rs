@@ -16,7 +16,7 @@ use super::tensors::guard;
 use super::tensors::models::Models;
 use super::tensors::options::Options;
 use super::{Backend, Device, Encoding, ExecutionContext, Graph, LoadRequest, Source};
-use crate::{Activity, Error, Monitor, Scheduling};
+use crate::{Activity, Error, Metrics, Monitor, Scheduling};
 use compiled::{Compiled, Run};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,6 +37,7 @@ struct OpenVinoGraph {
     model: Arc<Compiled>,
     scheduling: Scheduling,
     monitor: Monitor,
+    metrics: Metrics,
 }
 
 impl OpenVino {
@@ -69,6 +70,7 @@ impl Backend for OpenVino {
             target,
             configurations,
             monitor,
+            metrics,
             scheduling,
             ..
         } = request;
@@ -101,6 +103,7 @@ impl Backend for OpenVino {
             model,
             scheduling,
             monitor,
+            metrics,
         }))
     }
 }
@@ -112,6 +115,7 @@ impl Graph for OpenVinoGraph {
             self.model.signature.clone(),
             self.scheduling,
             self.monitor.clone(),
+            self.metrics.clone(),
             run,
         )))
     }

@@ -5,8 +5,12 @@ use super::places::{Places, Turn};
 use super::port::Port;
 use super::request::{Outputs, Request, join, split};
 use crate::backend::{ExecutionContext, find_by_name, list, no_output_yet, no_such_output};
+use crate::metrics::ComputationGauges;
 use crate::monitor::Watcher;
-use crate::{Bytes, Error, ErrorCode, Monitor, OutputDescription, Scheduling, Tensor, TensorType};
+use crate::{
+    Bytes, Error, ErrorCode, Metrics, Monitor, OutputDescription, Phase, Scheduling, Tensor,
+    TensorType,
+};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -59,6 +63,9 @@ pub(in crate::backend) struct View<'a> {
 pub(in crate::backend) struct TensorContext<I> {
     signature: Arc<Signature>,
     scheduling: Scheduling,
+    metrics: Metrics,
+    /// Whether it waits or computes.
+    gauges: ComputationGauges,
     infer: I,
     inputs: Vec<Option<Tensor>>,
     /// Empty before the first computation.
@@ -127,6 +134,7 @@ impl<I: Infer> TensorContext<I> {
         signature: Arc<Signature>,
         scheduling: Scheduling,
         monitor: Monitor,
+        metrics: Metrics,
         infer: I,
     ) -> Self {
         let (cancel, watcher) = Cancel::new(monitor.child());
@@ -135,6 +143,8 @@ impl<I: Infer> TensorContext<I> {
             outputs: Vec::new(),
             signature,
             scheduling,
+            gauges: metrics.computations(),
+            metrics,
             infer,
             cancel,
             _watcher: watcher,
@@ -168,6 +178,7 @@ impl<I: Infer> TensorContext<I> {
             }
         };
         let enter = || signature.places.enter(self.scheduling, request);
+        self.gauges.set(0, 1, 0);
         let mut place = match self.cancel.during(wake, enter)? {
             Turn::Compute(place) => place,
             Turn::Done => {
@@ -181,6 +192,8 @@ impl<I: Infer> TensorContext<I> {
                 return Ok(());
             }
         };
+        self.gauges.set(1, 0, 0);
+        let _time = self.metrics.time(Phase::Compute);
         if place.requests.len() > 1 {
             if let Some(mut all) = self.compute_together(&place.requests) {
                 place.results = all.split_off(1);
@@ -275,6 +288,7 @@ impl<I: Infer> ExecutionContext for TensorContext<I> {
         let by_rows = self.scheduling.batch > 1 && self.signature.by_rows.load(Ordering::Relaxed);
         let request = Request::new(inputs, by_rows, self.cancel.clone());
         let result = self.compute_in_turn(&request);
+        self.gauges.set(0, 0, 0);
         let result = self.cancel.end(result);
         for (input, tensor) in self.inputs.iter_mut().zip(request.into_inputs()) {
             *input = Some(tensor);
@@ -354,6 +368,7 @@ mod tests {
     use super::super::port::{PortType, Size};
     use super::*;
     use std::sync::Mutex;
+    use std::time::Duration;
 
     /// Gives its input twice, with an output of a foreign type between and one behind.
     struct Twice {
@@ -404,6 +419,7 @@ mod tests {
             Arc::new(signature.unwrap()),
             Scheduling::default(),
             Monitor::default(),
+            Metrics::default(),
             Twice { fails: false },
         )
     }
@@ -537,8 +553,13 @@ mod tests {
         };
         let compute = |data: &[u8]| {
             let monitor = Monitor::default();
-            let mut context =
-                TensorContext::new(signature.clone(), scheduling, monitor, rows.clone());
+            let mut context = TensorContext::new(
+                signature.clone(),
+                scheduling,
+                monitor,
+                Metrics::default(),
+                rows.clone(),
+            );
             let input = Tensor {
                 dimensions: vec![u32::try_from(data.len() / 2).unwrap(), 2],
                 ty: TensorType::U8,
@@ -620,9 +641,17 @@ mod tests {
             ..Scheduling::default()
         };
         let rows = Rows::default();
+        let metrics = Metrics::default();
+        metrics.take_timings();
+        let has = |line: &str| metrics.encode().lines().any(|found| found == line);
         let open = |monitor: &Monitor, data: [u8; 2]| {
-            let mut context =
-                TensorContext::new(signature.clone(), scheduling, monitor.clone(), rows.clone());
+            let mut context = TensorContext::new(
+                signature.clone(),
+                scheduling,
+                monitor.clone(),
+                metrics.clone(),
+                rows.clone(),
+            );
             let input = Tensor {
                 dimensions: vec![1, 2],
                 ty: TensorType::U8,
@@ -643,13 +672,19 @@ mod tests {
             while signature.places.waiting() == 0 {
                 std::thread::yield_now();
             }
+            assert!(has("llm_wasi_running 1") && has("llm_wasi_waiting 1"));
             monitors[1].interrupt();
             let (ended, mut waited) = waits.join().unwrap();
             assert_eq!(ended, Err(Monitor::interrupted()));
             assert_eq!(signature.places.waiting(), 0);
+            assert!(has("llm_wasi_running 1") && has("llm_wasi_waiting 0"));
+            // Only what computes takes time.
+            assert_eq!(metrics.spent(Phase::Compute), Duration::ZERO);
             monitors[0].interrupt();
             let (ended, _) = busy.join().unwrap();
             assert_eq!(ended, Err(Monitor::interrupted()));
+            assert!(has("llm_wasi_running 0"));
+            assert!(metrics.spent(Phase::Compute) > Duration::ZERO);
             // Its input is still there.
             waited.compute().unwrap();
         });

@@ -9,7 +9,7 @@ use super::{Evaluated, Key, Message, plan};
 use crate::backend::ggml::session::Settings;
 use crate::backend::ggml::weights::Weights;
 use crate::figures::Figure;
-use crate::metrics::{Metrics, SchedulerGauges};
+use crate::metrics::{ComputationGauges, Metrics};
 use crate::{Activity, Error, ErrorCode, Monitor, Scheduling};
 use llama_cpp_2::token::LlamaToken;
 use std::collections::{HashMap, VecDeque};
@@ -34,7 +34,7 @@ pub(super) struct Worker {
     settings: Settings,
     scheduling: Scheduling,
     metrics: Metrics,
-    gauges: SchedulerGauges,
+    gauges: ComputationGauges,
     messages: Receiver<Message>,
     /// Made when it is needed first.
     cache: Option<KvCache>,
@@ -101,7 +101,7 @@ impl Worker {
             weights,
             settings,
             scheduling,
-            gauges: metrics.scheduler(),
+            gauges: metrics.computations(),
             metrics,
             messages,
             cache: None,
