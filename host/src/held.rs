@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, spawn_blocking};
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 type Boxed = Box<dyn ExecutionContext>;
 
@@ -169,9 +169,10 @@ impl Held {
         let (sender, result) = tokio::sync::oneshot::channel();
         let permit = self.permit.clone();
         let waiting = Waiting(self.monitor.clone());
+        let span = Span::current();
         let mut thread = spawn_blocking(move || {
             let _permit = permit;
-            let result = function(context.as_mut());
+            let result = span.in_scope(|| function(context.as_mut()));
             if sender.send(result).is_err() {
                 // Nobody waits any more: its place is free for others.
                 let _ = context.finish();
@@ -284,7 +285,8 @@ pub(crate) async fn blocking<V: Send + 'static>(
     if Handle::try_current().is_err() {
         return function();
     }
-    spawn_blocking(function)
+    let span = Span::current();
+    spawn_blocking(move || span.in_scope(function))
         .await
         .unwrap_or_else(|_| Err(lost()))
 }

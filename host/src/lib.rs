@@ -58,5 +58,6 @@ pub use monitor::{Activity, Monitor, Progress};
 pub use preload::{Preload, PreloadError};
 pub use registry::{Registry, RegistryBuilder};
 pub use scheduling::Scheduling;
+pub use stdout::allow as allow_stream_stdout;
 pub use tensor::{Bytes, OutputDescription, SharedTensor, Tensor, TensorType};
 pub use units::parse_bytes;

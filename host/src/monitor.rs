@@ -2,6 +2,7 @@
 
 use crate::{Error, ErrorCode};
 use serde::{Deserialize, Serialize};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -44,7 +45,8 @@ struct Inner {
 pub(crate) type Watcher = dyn Fn() + Send + Sync;
 
 impl Monitor {
-    /// A monitor that calls `listener` as things proceed, on the thread that does them.
+    /// A monitor that calls `listener` as things proceed, on the thread that does them, which may compute for other guests too: it
+    /// should not take long.
     pub fn new(listener: impl Fn(Progress) + Send + Sync + 'static) -> Self {
         Self {
             inner: Arc::new(Inner {
@@ -68,11 +70,15 @@ impl Monitor {
     /// Tells how far something is.
     pub fn report(&self, activity: Activity, done: u64, total: u64) {
         if let Some(listener) = &self.inner.listener {
-            listener(Progress {
+            let progress = Progress {
                 activity,
                 done,
                 total,
-            });
+            };
+            // It is called from within libraries, and on threads that compute for others as well.
+            if catch_unwind(AssertUnwindSafe(|| listener(progress))).is_err() {
+                tracing::error!("the listener of a monitor panicked at {progress:?}");
+            }
         }
         if let Some(parent) = &self.inner.parent {
             parent.report(activity, done, total);
@@ -185,6 +191,13 @@ mod tests {
         monitor.check().unwrap();
         monitor.interrupt();
         monitor.resume();
+        monitor.check().unwrap();
+    }
+
+    #[test]
+    fn a_listener_that_panics_ends_nothing() {
+        let monitor = Monitor::new(|_| panic!("as a test wants it"));
+        monitor.report(Activity::Load, 1, 2);
         monitor.check().unwrap();
     }
 

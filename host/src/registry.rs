@@ -209,8 +209,9 @@ impl Registry {
             .check("options", self.guest.limits.options, length)
     }
 
-    /// What ends computations of this guest.
-    pub(crate) fn monitor(&self) -> &Monitor {
+    /// What ends computations of this guest, and of no other one where the registry is one [`with_files`](Self::with_files):
+    /// [`Monitor::interrupt`] the one that runs, [`Monitor::end`] all.
+    pub fn monitor(&self) -> &Monitor {
         &self.monitor
     }
 

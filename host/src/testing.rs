@@ -7,6 +7,8 @@ mod tiny_gguf;
 mod tiny_ir;
 mod tiny_onnx;
 mod tiny_projector;
+#[cfg(target_os = "linux")]
+mod worker;
 
 pub use null::{NULL_OUTPUT, NullBackend};
 pub use picture::Picture;
@@ -14,3 +16,5 @@ pub use tiny_gguf::TinyModel;
 pub use tiny_ir::TinyIr;
 pub use tiny_onnx::{TinyOnnx, onnx_type};
 pub use tiny_projector::{ProjectorKind, TinyProjector};
+#[cfg(target_os = "linux")]
+pub use worker::serve_from_a_test;

@@ -118,7 +118,10 @@ fn programs_at_once_get_the_text_that_they_get_alone() {
 #[ignore = "the worker process of another test"]
 fn worker() {
     let registry = Registry::with_default_backends().build();
-    eprintln!("{}", llm_wasi_host::isolate::serve(&registry).unwrap_err());
+    eprintln!(
+        "{}",
+        llm_wasi_host::testing::serve_from_a_test(&registry).unwrap_err()
+    );
 }
 
 /// What the processes that this one has started have mapped.

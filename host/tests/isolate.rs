@@ -8,8 +8,8 @@
 use llm_wasi_host::backend::{
     Backend, Device, Encoding, ExecutionContext, Graph, LoadRequest, Target, no_output_yet,
 };
-use llm_wasi_host::isolate::{Isolation, NamedModels, serve};
-use llm_wasi_host::testing::TinyModel;
+use llm_wasi_host::isolate::{Isolation, NamedModels};
+use llm_wasi_host::testing::{TinyModel, serve_from_a_test};
 use llm_wasi_host::{
     Activity, Bytes, Error, ErrorCode, Files, Limits, Monitor, OutputDescription, Phase, Preload,
     Progress, Registry, RegistryBuilder, Tensor,
@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 #[ignore = "the worker process of the other tests"]
 fn worker() {
     let registry = Registry::with_default_backends().backend(Probe).build();
-    eprintln!("{}", serve(&registry).unwrap_err());
+    eprintln!("{}", serve_from_a_test(&registry).unwrap_err());
 }
 
 /// Another one, which can have few files open.
@@ -751,6 +751,25 @@ fn what_is_no_worker_is_an_error() {
         assert!(error.message.contains(text), "{error}");
         assert!(error.message.contains(program), "{error}");
     }
+}
+
+/// Else each would start the next one.
+#[test]
+fn a_worker_that_does_not_serve_starts_no_other() {
+    const TEST: &str = "a_worker_that_does_not_serve_starts_no_other";
+    const WORKER: &str = "LLM_WASI_WORKER";
+    if std::env::var_os(WORKER).is_some() {
+        let error = Probed::new(isolation()).registry.load_by_name("a", None);
+        let error = error.err().unwrap().message;
+        assert!(error.contains("call `isolate::serve`"), "{error}");
+        return;
+    }
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args([TEST, "--exact"])
+        .env(WORKER, "1")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
 }
 
 /// A worker may send what it likes, and the host has no more memory for it than its guest may have.

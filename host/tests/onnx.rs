@@ -761,7 +761,10 @@ fn the_library_starts_no_thread_before_a_model_is_loaded() {
 #[ignore = "the worker process of another test"]
 fn worker() {
     let registry = Registry::with_default_backends().build();
-    eprintln!("{}", llm_wasi_host::isolate::serve(&registry).unwrap_err());
+    eprintln!(
+        "{}",
+        llm_wasi_host::testing::serve_from_a_test(&registry).unwrap_err()
+    );
 }
 
 /// In this process and, for models that programs bring, in one of their own.

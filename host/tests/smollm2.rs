@@ -90,6 +90,41 @@ fn alone(model: &LlamaModel, prompt: &str) -> Vec<Vec<u8>> {
     pieces
 }
 
+/// Is set for the process that [`exit_waits_for_what_computes`] starts.
+const EXITS: &str = "LLM_WASI_TEST_EXITS";
+
+/// The status is the program's, and not that of a thread that reads what `exit` has freed.
+#[test]
+fn exit_waits_for_what_computes() {
+    let Some(path) = model() else { return };
+    if std::env::var_os(EXITS).is_some() {
+        let graph = load(&path);
+        let (begun, has_begun) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let mut context = graph.init_execution_context().unwrap();
+            loop {
+                set_prompt(context.as_mut(), "Once upon a time");
+                while context.compute_step().is_ok() {
+                    let _ = begun.send(());
+                }
+                let _ = context.finish();
+            }
+        });
+        for _ in 0..5 {
+            has_begun.recv().unwrap();
+        }
+        std::process::exit(42);
+    }
+    for _ in 0..8 {
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "exit_waits_for_what_computes", "--nocapture"])
+            .env(EXITS, "1")
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(42), "{output:?}");
+    }
+}
+
 /// A prompt of one batch, one that the model ends by itself, one of several batches.
 fn prompts() -> [String; 3] {
     [

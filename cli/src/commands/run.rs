@@ -303,6 +303,7 @@ impl Opts {
         args: Vec<String>,
         program: Prepared,
     ) -> Result<ExitCode, Failure> {
+        llm_wasi_host::allow_stream_stdout();
         let limits = self.limits()?;
         let time_limit = limits.time;
         let mut runner = Runner::builder()

@@ -219,6 +219,33 @@ pub trait Backend: Send + Sync {
     fn load(&self, request: LoadRequest<'_>) -> Result<Arc<dyn Graph>, Error>;
 }
 
+/// One backend of several registries, which share the weights that it has loaded.
+impl<B: Backend + ?Sized> Backend for Arc<B> {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn encodings(&self) -> &[Encoding] {
+        (**self).encodings()
+    }
+
+    fn recognizes(&self, start: &[u8]) -> bool {
+        (**self).recognizes(start)
+    }
+
+    fn devices(&self) -> Result<Vec<Device>, Error> {
+        (**self).devices()
+    }
+
+    fn prepare(&self, target: Target) -> Result<bool, Error> {
+        (**self).prepare(target)
+    }
+
+    fn load(&self, request: LoadRequest<'_>) -> Result<Arc<dyn Graph>, Error> {
+        (**self).load(request)
+    }
+}
+
 /// How far to compute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Steps {

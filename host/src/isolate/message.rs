@@ -52,6 +52,8 @@ pub(super) struct Hello {
     pub(super) memory: Option<u64>,
     /// Whether to end if the system lacks a part of the sandbox.
     pub(super) strict: bool,
+    /// Whether models may write to standard output.
+    pub(super) writes: bool,
 }
 
 /// What the system cannot enforce.

@@ -27,6 +27,8 @@ mod worker;
 
 pub use backend::Isolated;
 pub use serve::serve;
+#[cfg(feature = "test-support")]
+pub(crate) use serve::serve_beside;
 
 use crate::Metrics;
 use std::ffi::OsString;

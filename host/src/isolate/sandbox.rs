@@ -71,6 +71,8 @@ pub(super) struct Needs {
     pub(super) scratch: Option<PathBuf>,
     /// Whether a GPU computes.
     pub(super) gpu: bool,
+    /// How many threads there were beside the first one when `serve` was called.
+    pub(super) own_threads: usize,
     /// How many threads the process had when no library was loaded.
     pub(super) threads: usize,
 }
@@ -152,6 +154,14 @@ fn restrict_files(needs: &Needs) -> Result<Option<Lack>, RulesetError> {
                 counts: needs.scratch.is_some() && effective_abi < ABI::V3,
             })
         }
+        _ if needs.own_threads > 0 && !status.all_threads => Some(Lack {
+            what: format!(
+                "files and TCP for {} threads that the program had started before `isolate::serve`, by Landlock, which this \
+                 kernel has for all threads only from its version 8: call it at the beginning of `main`",
+                needs.own_threads
+            ),
+            counts: true,
+        }),
         _ if older > 0 && !status.all_threads => Some(Lack {
             what: format!(
                 "files and TCP for {older} threads that libraries had started before, by Landlock, which this kernel has \

@@ -5,7 +5,7 @@ use super::message::{BUILD, Hello};
 use super::worker::{Deaths, Worker};
 use crate::backend::Target;
 use crate::scratch::ScratchFolder;
-use crate::{Error, ErrorCode};
+use crate::{Error, ErrorCode, stdout};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -138,6 +138,7 @@ impl Supervisor {
             scratch: scratch.as_deref().map(Into::into),
             memory: self.isolation.memory,
             strict: self.isolation.strict,
+            writes: stdout::is_allowed(),
         };
         Worker::start(
             &self.isolation,

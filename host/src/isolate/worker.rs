@@ -86,6 +86,9 @@ impl Told {
     }
 }
 
+/// Is set for worker processes: one that does not serve would start another one, and so on.
+const IS_WORKER: &str = "LLM_WASI_WORKER";
+
 impl Worker {
     /// Starts a process, which enters its sandbox.
     pub(super) fn start(
@@ -105,6 +108,15 @@ impl Worker {
                 ),
             )
         };
+        if std::env::var_os(IS_WORKER).is_some() {
+            return Err(Error::new(
+                ErrorCode::RuntimeError,
+                format!(
+                    "model `{model}` is isolated, and this process was itself started as the worker of a model: expected it to \
+                     call `isolate::serve` at the beginning of `main`, where its arguments say so"
+                ),
+            ));
+        }
         let (control, theirs) = UnixStream::pair().map_err(failed)?;
         let mut program = Program::new(&isolation.program);
         program
@@ -117,6 +129,7 @@ impl Worker {
                 tracing::level_filters::LevelFilter::current().to_string(),
             )
             .envs(environment::of_worker(std::env::vars_os()))
+            .env(IS_WORKER, "1")
             .envs(environment::for_target(hello.target).copied())
             .envs(scratch.as_ref().map(|folder| ("TMPDIR", folder as &Path)))
             // Ctrl-C is for the host, which decides what it means.

@@ -9,6 +9,7 @@
 
 mod context;
 mod embedding;
+mod exit;
 mod image_tag;
 #[cfg(feature = "images")]
 mod images;

@@ -5,7 +5,7 @@ use super::options::{Options, SplitMode};
 use super::placement::Placement;
 use super::scheduler::{Scheduler, Schedulers};
 use super::session::Settings;
-use super::{llama_backend, loading, log};
+use super::{exit, llama_backend, loading, log};
 use crate::backend::Target;
 use crate::backend::file_identity::FileIdentity;
 use crate::backend::in_use::InUse;
@@ -18,8 +18,8 @@ use crate::{Activity, Error, Monitor, Scheduling};
 use llama_cpp_2::model::LlamaModel;
 use llama_cpp_2::model::params::LlamaModelParams;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Once};
 
 /// What [`Activity::Load`] counts to.
 const THOUSANDTHS: u64 = 1000;
@@ -238,6 +238,8 @@ impl Origin {
         let _turn = loading(placement.gpu);
         let (model, reason) =
             log::capture(|| LlamaModel::load_from_file(backend, &self.path, &params));
+        static LOADED: Once = Once::new();
+        exit::wait_at(&LOADED);
         let model = model.map_err(|error| {
             let reason = if reason.is_empty() {
                 error.to_string()

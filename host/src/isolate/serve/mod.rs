@@ -13,7 +13,7 @@ use super::message::{BUILD, Command, Figures, Hello, Welcome};
 use super::sandbox::{self, Needs};
 use super::stream::Receiver;
 use crate::backend::Backend;
-use crate::{Error, ErrorCode, Metrics, Registry};
+use crate::{Error, ErrorCode, Metrics, Registry, stdout};
 use graph::Served;
 use rustix::process::{
     Resource, Rlimit, Signal, getpid, getrlimit, kill_process, set_parent_process_death_signal,
@@ -40,9 +40,16 @@ const UNTOLD: Duration = Duration::from_millis(100);
 /// Serves a host as a worker with these backends: what a program does that an
 /// [`Isolation`](super::Isolation) starts. It comes back only where no host has started it.
 ///
-/// It uses standard input, which is a socket here, and ends the process. Backends must not be isolated in
+/// It uses standard input, which is a socket here, and ends the process. No other thread may have been started before, so it is
+/// called at the beginning of `main`, and not below `#[tokio::main]`: kernels that have Landlock before its version 8 restrict
+/// only this one. Backends must not be isolated in
 /// their turn; named models do not count.
 pub fn serve(registry: &Registry) -> Result<(), Error> {
+    serve_beside(sandbox::threads().saturating_sub(1), registry)
+}
+
+/// The same, with so many threads that were started before, of which kernels may restrict none.
+pub(crate) fn serve_beside(own_threads: usize, registry: &Registry) -> Result<(), Error> {
     let wrong = |error: io::Error| {
         Error::invalid(format!(
             "expected a host that has started this process as the worker of a model, found something else \
@@ -53,7 +60,10 @@ pub fn serve(registry: &Registry) -> Result<(), Error> {
     let mut control = Receiver::new(control);
     let hello = frame::read::<Hello>(&mut control).map_err(wrong)?;
     let Some((hello, _)) = hello else { end() };
-    let welcome = prepare(&hello, registry);
+    if hello.writes {
+        stdout::allow();
+    }
+    let welcome = prepare(&hello, registry, own_threads);
     let is_ready = welcome.is_ok();
     let sent = frame::write::<Welcome>(control.stream(), &welcome, &[]);
     if sent.is_ok() && is_ready {
@@ -102,7 +112,7 @@ fn control() -> io::Result<UnixStream> {
 }
 
 /// Gets ready for a model that may do anything.
-fn prepare(hello: &Hello, registry: &Registry) -> Welcome {
+fn prepare(hello: &Hello, registry: &Registry, own_threads: usize) -> Welcome {
     let failed = |what: &str, error: &dyn std::fmt::Display| {
         Error::new(ErrorCode::RuntimeError, format!("{what}: {error}"))
     };
@@ -144,6 +154,7 @@ fn prepare(hello: &Hello, registry: &Registry) -> Welcome {
         model: hello.readable.iter().cloned().map(Into::into).collect(),
         scratch: hello.scratch.clone().map(Into::into),
         gpu,
+        own_threads,
         threads,
     };
     sandbox::enter(&needs, hello.strict)

@@ -14,6 +14,7 @@ mod projector;
 pub(super) use format::{MAX_BYTES, too_large};
 pub(super) use projector::Source;
 
+use super::exit;
 use super::image_tag::{self, MARKER};
 use super::options::Options;
 use super::session::{Alone, Settings};
@@ -153,6 +154,7 @@ impl ImagePrompt {
             }
             // What the host limits it to, so it is small, and positive.
             let batch = i32::try_from(context.n_batch()).unwrap_or(1).max(1);
+            let _computing = exit::computing();
             let end = self
                 .chunks
                 .eval_chunks(&mut projector, context, 0, 0, batch, true)

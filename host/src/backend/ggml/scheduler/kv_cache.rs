@@ -4,6 +4,7 @@ use super::Key;
 use super::plan::FEWEST;
 use super::prefixes::Prefixes;
 use super::sequences::{Sequence, Sequences, common};
+use crate::backend::ggml::exit::decode;
 use crate::backend::ggml::owned::OwnedContext;
 use crate::backend::ggml::session::{self, Settings};
 use crate::backend::ggml::weights::Weights;
@@ -525,7 +526,7 @@ impl KvCache {
             let Some(llama) = &mut self.llama else {
                 return Err(no_context());
             };
-            match llama.parts().1.decode(&mut self.batch) {
+            match decode(llama.parts().1, &mut self.batch) {
                 Ok(()) => break,
                 Err(DecodeError::NoKvCacheSlot) => {
                     if !self.make_room() {

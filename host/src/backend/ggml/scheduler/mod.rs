@@ -33,6 +33,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use worker::Worker;
 
@@ -188,8 +189,11 @@ impl Scheduler {
 impl Drop for Scheduler {
     fn drop(&mut self) {
         drop(self.messages.take());
-        // The model's memory is free when this returns. A thread that panicked has said so.
-        if let Some(thread) = self.thread.take() {
+        // The model's memory is free when this returns. A thread that panicked has said so. But a batch takes its time, for
+        // which a thread of Tokio's must not stand still: there the memory is free a little later.
+        if let Some(thread) = self.thread.take()
+            && Handle::try_current().is_err()
+        {
             let _ = thread.join();
         }
     }
@@ -231,10 +235,15 @@ impl Schedulers {
             return Ok(found.clone());
         }
         // What nobody uses is kept for its prefixes, but not beside another one.
-        running.retain(|(_, scheduler)| Arc::strong_count(scheduler) > 1);
+        let unused: Vec<_> = running
+            .extract_if(.., |(_, scheduler)| Arc::strong_count(scheduler) == 1)
+            .collect();
         let scheduler = Scheduler::new(weights.clone(), settings, scheduling, metrics.clone())?;
         let scheduler = Arc::new(scheduler);
         running.push((settings, scheduler.clone()));
+        drop(running);
+        // They may compute still, and others need not wait for that.
+        drop(unused);
         Ok(scheduler)
     }
 

@@ -1,6 +1,7 @@
 //! A session with a llama.cpp context of its own.
 
 use super::{Settings, context_full, failed, is_movable};
+use crate::backend::ggml::exit::decode;
 use crate::backend::ggml::owned::OwnedContext;
 use crate::backend::ggml::weights::Weights;
 use crate::{Activity, Error, Monitor};
@@ -183,7 +184,7 @@ impl Alone {
                     .map_err(|error| failed(&error))?;
             }
             let (_, context) = self.llama.parts();
-            match context.decode(&mut self.batch) {
+            match decode(context, &mut self.batch) {
                 Ok(()) => self.tokens.extend_from_slice(piece),
                 Err(DecodeError::NoKvCacheSlot) => return Err(context_full(self.size)),
                 Err(error) => {
