@@ -49,6 +49,9 @@ pub mod testing;
 mod units;
 mod wasi_nn;
 
+/// The release that this host is for: a program that uses another one has other types.
+pub use wasmtime;
+
 pub use error::{Error, ErrorCode};
 pub use files::Files;
 pub use limits::Limits;

@@ -78,7 +78,7 @@ impl Drop for State {
 }
 
 impl State {
-    /// Lends what [`add_to_linker`] needs.
+    /// Lends what [`add_to_linker`](crate::add_to_linker) needs.
     pub fn nn(&mut self) -> NnView<'_> {
         NnView {
             registry: &self.registry,

@@ -5,14 +5,14 @@ use std::fs::File;
 use std::io;
 use std::ops::Deref;
 use std::path::Path;
-use tempfile::{Builder, TempDir, TempPath};
+use tempfile::{Builder, TempDir};
 
 const PREFIX: &str = "llm-wasi-";
 
 /// A file with the bytes of a model.
 #[cfg(feature = "ggml")]
 pub(crate) struct ScratchFile {
-    path: TempPath,
+    path: tempfile::TempPath,
     _lock: Lock,
 }
 

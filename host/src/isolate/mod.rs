@@ -1,12 +1,12 @@
 //! Models in processes of their own: what breaks a library there breaks nothing here.
 //!
 //! 1. [`Isolated`] stands in for a backend. Its `load` finds or starts the worker process of the model's files
-//!    ([`supervisor`], [`worker`]); all graphs and contexts of these files live there, where the backend itself
+//!    (`supervisor`, `worker`); all graphs and contexts of these files live there, where the backend itself
 //!    keeps the model in memory once and computes for several contexts at once.
-//! 2. [`graph`] and [`context`] pass calls on. Each context has a socket of its own ([`stream`], [`frame`],
-//!    [`message`]), so that none waits for another. A step is one question and one answer, which brings what
+//! 2. `graph` and `context` pass calls on. Each context has a socket of its own (`stream`, `frame`,
+//!    `message`), so that none waits for another. A step is one question and one answer, which brings what
 //!    guests read next.
-//! 3. [`serve`] is the other side: the worker enters its [`sandbox`] before it sees the model's first byte.
+//! 3. [`serve`] is the other side: the worker enters its `sandbox` before it sees the model's first byte.
 //!
 //! A worker that dies is an error for those who compute there, and a new one for whoever comes next.
 

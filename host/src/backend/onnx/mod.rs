@@ -1,8 +1,8 @@
 //! ONNX models, computed by ONNX Runtime, whose library is loaded at run time.
 //!
-//! 1. [`runtime`] loads the library, with the first model or question about devices.
-//! 2. [`protobuf`] looks through a model that a guest passed, before the library sees it.
-//! 3. [`session`] loads a model for its device, and computes, with options that make it [`stoppable`].
+//! 1. `runtime` loads the library, with the first model or question about devices.
+//! 2. `protobuf` looks through a model that a guest passed, before the library sees it.
+//! 3. `session` loads a model for its device, and computes, with options that make it `stoppable`.
 
 mod protobuf;
 mod runtime;

@@ -1,10 +1,10 @@
 //! Models in OpenVINO's intermediate representation (IR), computed by OpenVINO, whose library is loaded
 //! at run time.
 //!
-//! 1. [`sys`] is the library's C interface, as much of it as is needed, made safe.
-//! 2. [`runtime`] loads the library and chooses a device.
-//! 3. [`ir`] looks through a model that a guest passed, before the library sees it.
-//! 4. [`compiled`] loads a model for its device, and computes.
+//! 1. `sys` is the library's C interface, as much of it as is needed, made safe.
+//! 2. `runtime` loads the library and chooses a device.
+//! 3. `ir` looks through a model that a guest passed, before the library sees it.
+//! 4. `compiled` loads a model for its device, and computes.
 
 mod compiled;
 mod ir;
