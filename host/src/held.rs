@@ -4,11 +4,11 @@ use crate::backend::{ExecutionContext, Steps};
 use crate::guest::{Kind, Permit};
 use crate::limits::QUEUE;
 use crate::linker::GraphResource;
-use crate::{Error, ErrorCode, Monitor, Registry};
+use crate::{Error, ErrorCode, Monitor, Registry, threads};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::JoinHandle;
 use tracing::{Instrument, Span};
 
 type Boxed = Box<dyn ExecutionContext>;
@@ -170,7 +170,7 @@ impl Held {
         let permit = self.permit.clone();
         let waiting = Waiting(self.monitor.clone());
         let span = Span::current();
-        let mut thread = spawn_blocking(move || {
+        let thread = threads::spawn(move || {
             let _permit = permit;
             let result = span.in_scope(|| function(context.as_mut()));
             if sender.send(result).is_err() {
@@ -179,6 +179,7 @@ impl Held {
             }
             context
         });
+        let mut thread = thread.map_err(|error| no_thread(&error))?;
         match within(self.limit, &mut thread).await {
             Some(Ok(context)) => {
                 waiting.have_it();
@@ -269,12 +270,15 @@ fn timed_out(registry: &Registry, what: &str) -> Error {
 
 /// Waits no longer than the limit.
 async fn within<V>(limit: Option<Duration>, computing: impl Future<Output = V>) -> Option<V> {
-    match limit {
-        // Time is Tokio's.
-        Some(limit) if Handle::try_current().is_ok() => {
-            tokio::time::timeout(limit, computing).await.ok()
+    let Some(limit) = limit else {
+        return Some(computing.await);
+    };
+    match threads::timeout(limit, computing) {
+        Ok(computing) => computing.await.ok(),
+        Err(error) => {
+            tracing::error!("{}", no_thread(&error).message);
+            None
         }
-        _ => Some(computing.await),
     }
 }
 
@@ -286,9 +290,17 @@ pub(crate) async fn blocking<V: Send + 'static>(
         return function();
     }
     let span = Span::current();
-    spawn_blocking(move || span.in_scope(function))
+    threads::spawn(move || span.in_scope(function))
+        .map_err(|error| no_thread(&error))?
         .await
         .unwrap_or_else(|_| Err(lost()))
+}
+
+fn no_thread(error: &std::io::Error) -> Error {
+    Error::new(
+        ErrorCode::Busy,
+        format!("expected a thread to compute on, got none: {error}. Try again later"),
+    )
 }
 
 fn away() -> Error {
@@ -380,6 +392,34 @@ mod tests {
         let figures = registry.metrics().encode();
         let counted = "llm_wasi_refused_total{limit=\"queue\"} 1";
         assert!(figures.lines().any(|line| line == counted), "{figures}");
+    }
+
+    /// A program's runtime may have no clock, and the only one of its threads that may block can be taken.
+    #[test]
+    fn the_runtime_of_the_program_is_spared() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .max_blocking_threads(1)
+            .build()
+            .unwrap();
+        let (end, ended) = channel::<()>();
+        runtime.spawn_blocking(move || ended.recv());
+        runtime.block_on(set_input(true, 0)).unwrap();
+        let limits = crate::Limits {
+            compute_time: Some(Duration::from_millis(1)),
+            ..crate::Limits::default()
+        };
+        let registry = Registry::builder().limits(limits).build();
+        let (_sender, go_on) = channel();
+        let context = Remote {
+            go_on,
+            may_block: true,
+        };
+        let permit = registry.guest().hold(Kind::Contexts, 1).unwrap();
+        let mut held = Held::new(&registry, 0, Box::new(context), permit);
+        let set = held.call(0, |context| context.set_input(0, Tensor::empty()));
+        let error = runtime.block_on(set).unwrap_err();
+        assert!(error.message.contains("took longer than 1ms"), "{error}");
+        drop(end);
     }
 
     #[test]

@@ -46,6 +46,7 @@ mod stdout;
 mod tensor;
 #[cfg(feature = "test-support")]
 pub mod testing;
+mod threads;
 mod units;
 mod wasi_nn;
 

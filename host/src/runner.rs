@@ -21,7 +21,7 @@ mod ticker;
 use crate::metrics::{Counted, Outcome};
 use crate::{
     Files, Limits, Monitor, NnView, Phase, Preload, Registry, RegistryBuilder, Scheduling,
-    add_to_linker_async,
+    add_to_linker_async, threads,
 };
 use anyhow::Context;
 use limiter::Limiter;
@@ -513,7 +513,8 @@ impl Runner {
         let Some(limit) = self.limits.time else {
             return running.await;
         };
-        tokio::time::timeout(limit, running)
+        threads::timeout(limit, running)
+            .context("the host's clock does not start")?
             .await
             .unwrap_or_else(|_| {
                 count(&registry, Outcome::TimedOut);
