@@ -85,19 +85,24 @@ fn commands(c: char) -> bool {
     reorders || (c.is_control() && !matches!(c, '\t' | '\n'))
 }
 
-/// Foreign text with such characters written as escapes.
-pub(crate) fn tame(text: &str) -> Cow<'_, str> {
+/// The text with such characters written as `escape` says.
+fn escaped(text: &str, escape: impl Fn(char) -> String) -> Cow<'_, str> {
     if !text.contains(commands) {
         return Cow::Borrowed(text);
     }
-    let mut tame = String::with_capacity(text.len());
+    let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match commands(c) {
-            true => tame.extend(c.escape_unicode()),
-            false => tame.push(c),
+            true => escaped.push_str(&escape(c)),
+            false => escaped.push(c),
         }
     }
-    Cow::Owned(tame)
+    Cow::Owned(escaped)
+}
+
+/// Foreign text with such characters written as escapes.
+pub(crate) fn tame(text: &str) -> Cow<'_, str> {
+    escaped(text, |c| c.escape_unicode().to_string())
 }
 
 /// The same on one line.
@@ -122,17 +127,7 @@ pub(crate) fn tame_lines(text: &str) -> String {
 
 /// A JSON document in which such characters, which only its strings may have, are escapes.
 pub(crate) fn tame_json(text: &str) -> Cow<'_, str> {
-    if !text.contains(commands) {
-        return Cow::Borrowed(text);
-    }
-    let mut tame = String::with_capacity(text.len());
-    for c in text.chars() {
-        match commands(c) {
-            true => tame.push_str(&format!("\\u{:04x}", u32::from(c))),
-            false => tame.push(c),
-        }
-    }
-    Cow::Owned(tame)
+    escaped(text, |c| format!("\\u{:04x}", u32::from(c)))
 }
 
 /// The same words without line breaks.
