@@ -12,10 +12,9 @@ export class ComponentError extends Error {
 
   /** jco's output throws errors of a class of its own, one for each component. */
   static [Symbol.hasInstance](error) {
-    if (this !== ComponentError || Object.prototype.isPrototypeOf.call(this.prototype, error)) {
-      return Function.prototype[Symbol.hasInstance].call(this, error);
-    }
-    return error instanceof Error && error.constructor.name === 'ComponentError' && 'payload' in error;
+    const isOne = Function.prototype[Symbol.hasInstance].call(this, error);
+    const isOfJco = error instanceof Error && error.constructor.name === 'ComponentError' && 'payload' in error;
+    return isOne || (this === ComponentError && isOfJco);
   }
 }
 

@@ -171,10 +171,10 @@ impl Turn {
         conversation.tokens.clear();
         conversation.text.clear();
         // A worker that has ended meanwhile gives none.
-        let all = generated.tokens + usize::from(generated.ended);
+        let all = generated.tokens + u32::from(generated.ended);
         if let Ok(mut written) = written
             && !self.tokens.is_empty()
-            && written.len() == all
+            && u32::try_from(written.len()) == Ok(all)
         {
             if generated.ended {
                 // The token that ended the text: the next prompt has its text again.

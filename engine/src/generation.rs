@@ -54,7 +54,7 @@ pub(crate) struct Generated {
     /// The bytes of all tokens.
     pub(crate) bytes: Vec<u8>,
     /// How many tokens these are of.
-    pub(crate) tokens: usize,
+    pub(crate) tokens: u32,
     /// Whether the context has one more, without bytes: it ended the text.
     pub(crate) ended: bool,
 }
@@ -75,7 +75,6 @@ pub(crate) struct Generation {
     logprobs: Vec<TokenLogprobs>,
     started: Instant,
     first_token: Option<Duration>,
-    tokens: u32,
     cancelled: bool,
     done: bool,
 }
@@ -125,7 +124,6 @@ impl Generation {
             logprobs: Vec::new(),
             started,
             first_token: None,
-            tokens: 0,
             cancelled: false,
             done: false,
         };
@@ -189,7 +187,7 @@ impl Generation {
         if self
             .request
             .max_tokens
-            .is_some_and(|most| self.tokens >= most)
+            .is_some_and(|most| self.generated.tokens >= most)
         {
             return self.end(FinishReason::Length);
         }
@@ -199,7 +197,8 @@ impl Generation {
             Ok(Step::End) => {
                 // The model ends a text with a token; without one somebody has interrupted the host.
                 let generated = self.source.context()?.generated()?.len();
-                self.generated.ended = u32::try_from(generated).is_ok_and(|all| all > self.tokens);
+                self.generated.ended =
+                    u32::try_from(generated).is_ok_and(|all| all > self.generated.tokens);
                 return self.end(match self.generated.ended {
                     true => FinishReason::End,
                     false => FinishReason::Cancelled,
@@ -238,7 +237,7 @@ impl Generation {
             return Err(Failure::ContextFull(ContextFull {
                 context_length: self.source.context()?.length()?,
                 prompt_tokens: self.prompt_tokens,
-                generated_tokens: self.tokens,
+                generated_tokens: self.generated.tokens,
             }));
         }
         self.end(FinishReason::ContextFull)
@@ -263,7 +262,6 @@ impl Generation {
     fn token(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         self.first_token
             .get_or_insert_with(|| self.started.elapsed());
-        self.tokens += 1;
         if let Some(most) = self.request.logprobs {
             let (chosen, top) = self.source.context()?.candidates(most)?;
             self.logprobs.push(TokenLogprobs {
@@ -347,14 +345,14 @@ impl Generation {
             usage: Usage {
                 prompt_tokens: self.prompt_tokens,
                 cached_tokens,
-                generated_tokens: self.tokens,
+                generated_tokens: self.generated.tokens,
                 first_token_time: micros(self.first_token.unwrap_or(total)),
                 total_time: micros(total),
             },
         }));
         self.done = true;
         // What was cancelled before its first token was not said.
-        self.close(self.tokens > 0 || reason != FinishReason::Cancelled);
+        self.close(self.generated.tokens > 0 || reason != FinishReason::Cancelled);
         Ok(())
     }
 
@@ -375,7 +373,7 @@ impl Generation {
 impl Drop for Generation {
     fn drop(&mut self) {
         if !self.done {
-            self.close(self.tokens > 0);
+            self.close(self.generated.tokens > 0);
         }
     }
 }

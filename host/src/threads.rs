@@ -4,7 +4,7 @@
 
 use std::future::Future;
 use std::io;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
@@ -15,13 +15,9 @@ const MOST: usize = 8192;
 
 /// One for the process. It starts threads as they are needed, and ends those that nobody has needed for a while.
 fn runtime() -> io::Result<&'static Runtime> {
-    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
-    static MAKING: Mutex<()> = Mutex::new(());
-    if let Some(runtime) = RUNTIME.get() {
-        return Ok(runtime);
-    }
-    let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(runtime) = RUNTIME.get() {
+    static RUNTIME: Mutex<Option<&'static Runtime>> = Mutex::new(None);
+    let mut runtime = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(runtime) = *runtime {
         return Ok(runtime);
     }
     let made = Builder::new_multi_thread()
@@ -30,7 +26,7 @@ fn runtime() -> io::Result<&'static Runtime> {
         .thread_name("llm-wasi")
         .enable_time()
         .build()?;
-    Ok(RUNTIME.get_or_init(|| made))
+    Ok(runtime.insert(Box::leak(Box::new(made))))
 }
 
 /// Calls `function` on a thread where it may block.

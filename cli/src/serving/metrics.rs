@@ -4,7 +4,7 @@ use crate::failure::Failure;
 use crate::text::note;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -153,7 +153,6 @@ fn answer(request: &Request<Incoming>, metrics: &Metrics) -> Response<Full<Bytes
     };
     let mut response = Response::new(Full::from(text));
     *response.status_mut() = status;
-    let header: Option<(HeaderName, &str)> = header;
     if let Some((name, value)) = header {
         response
             .headers_mut()

@@ -15,7 +15,6 @@ use std::time::Duration;
 /// The longest that `exit` waits. A batch takes less, but for large models on slow processors.
 const LONGEST: Duration = Duration::from_secs(10);
 
-#[derive(Default)]
 struct State {
     computing: usize,
     ends: bool,
