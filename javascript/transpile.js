@@ -25,13 +25,18 @@ try {
   process.exit(1);
 }
 const name = basename(component, '.wasm');
-const { files } = await transpiler.transpileBytes(await readFile(component), {
-  name,
-  instantiation: 'async',
-  // An error of the component is an `Error` with a payload, not the payload alone.
-  noComponentErrorWrapping: false,
-});
-await transpiler.writeFiles(files, { baseDir: folder });
+try {
+  const { files } = await transpiler.transpileBytes(await readFile(component), {
+    name,
+    instantiation: 'async',
+    // An error of the component is an `Error` with a payload, not the payload alone.
+    noComponentErrorWrapping: false,
+  });
+  await transpiler.writeFiles(files, { baseDir: folder });
+} catch (error) {
+  console.error(`error: ${component} cannot be transpiled to ${folder}: ${error?.message ?? error}`);
+  process.exit(1);
+}
 // The output is of ES modules, also in a project that is not.
 const manifest = join(folder, 'package.json');
 if (!existsSync(manifest)) await writeFile(manifest, '{ "type": "module" }\n');
